@@ -1,0 +1,37 @@
+# Everything a person types. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SHELL := /bin/bash
+
+.PHONY: help venv repro test check
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $@
+
+venv: .venv/installed ## .venv with the locked versions of everything
+
+repro: venv ## the six stages on the data of params.yaml, as far as they are not up to date
+	dvc repro
+	@echo
+	@echo 'network   models/segmenter.onnx    (try: $(BIN)/inverseform predict models/segmenter.onnx PHOTO -o mask.png)'
+	@echo 'card      models/MODEL_CARD.md'
+	@echo 'report    reports/evaluate/report.html'
+	@echo 'metrics   reports/*/metrics.json   (the same as a table: $(BIN)/dvc metrics show)'
+
+test: venv ## all tests
+	$(BIN)/python -m pytest --quiet
+
+check: venv ## formatting, lint, types, who imports whom
+	ruff format --check .
+	ruff check .
+	pyright
+	lint-imports
+	$(BIN)/python -m pytest --quiet tests/test_layout.py

@@ -1,0 +1,33 @@
+"""The two nouns that every room shares: what a data set gives, and what a network gives."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""The label of a pixel whose class is not known, everywhere behind ingest."""
+
+
+class Sample(NamedTuple):
+    """One image of a data set, with its labels and the boundary map made from them."""
+
+    name: str
+    """Unique within its split."""
+    image: UInt8[Tensor, "3 height width"]
+    """RGB, 0 to 255."""
+    labels: UInt8[Tensor, "height width"]
+    """Class ids from 0, or IGNORE_INDEX."""
+    boundary: Float[Tensor, "1 height width"]
+    """1 on a boundary between two classes, else 0."""
+    valid: Float[Tensor, "1 height width"]
+    """1 where `boundary` is known, 0 where an ignored pixel hides it."""
+
+
+class Prediction(NamedTuple):
+    """What a segmentation network gives for a batch of images."""
+
+    segmentation: Float[Tensor, "batch classes height width"]
+    """Logits at the size of the input."""
+    boundary: Float[Tensor, "batch 1 rows columns"] | None
+    """Boundary logits at the stride of the head, or None once the boundary head is removed."""
