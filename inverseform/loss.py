@@ -1,0 +1,136 @@
+"""The InverseForm loss, eq. (5): how far predicted boundaries are from the true ones, as a frozen network sees it.
+
+Predicted boundaries come as logits, target boundaries as 0..1 with a `valid` mask. The loss does not depend on the size
+of the batch or the number of tiles, and is a zero with a gradient where there is nothing to compare.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from inverseform import inverse_net
+from inverseform.distance import DISTANCES, Distance, DistanceName
+from inverseform.inverse_net import InverseNet
+from inverseform.settings import InputError
+from inverseform.tiling import tiles
+from inverseform.transform import from_offsets
+
+Reduction = Literal["mean", "sum"]
+
+
+def inverseform(
+    predicted: Float[Tensor, "batch 1 height width"],
+    target: Float[Tensor, "batch 1 height width"],
+    net: InverseNet,
+    *,
+    distance: Distance,
+    reduction: Reduction = "mean",
+    stride: int | None = None,
+) -> Float[Tensor, ""]:
+    """InverseForm distance between boundary maps in [0, 1], eq. (5).
+
+    The transform counts as the difference of two answers, net(predicted, target) - net(target, target), so that a
+    perfect prediction costs nothing whatever the network thinks of a tile and itself. Only tiles with enough boundary
+    in the target count; the work is the same however many those are, so there is no wait for a GPU to count them.
+
+    Args:
+        predicted: Boundary probabilities.
+        target: True boundaries.
+        net: A trained inverse network.
+        distance: Of a transform from the identity.
+        reduction: `mean` over the counted tiles of all images, or the paper's `sum` over the tiles of an image,
+            averaged over the images.
+        stride: Pixels from one tile to the next; the tile's side by default.
+    """
+    tile = net.settings.tile
+    count = tiles(target, tile, stride=stride).shape[1]
+    given, wanted = (rearrange(tiles(m, tile, stride=stride), "b n h w -> (b n) h w") for m in (predicted, target))
+    with torch.no_grad():
+        embedded = net.embed(wanted)
+        bias = net.compare(wanted, embedded)
+        occupied = (wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)).float()
+    # The mean offset of the training pairs is in both answers and leaves with the bias.
+    theta = from_offsets((net.compare(given, embedded) - bias) * net.scale)
+    total = (distance(theta) * occupied).sum()
+    return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / (len(given) / count)
+
+
+class InverseFormLoss(nn.Module):
+    """Eq. (5) with its inverse network frozen inside.
+
+    The network moves with the module from device to device, stays fp32 whatever `.half()` or autocast do, and is in
+    neither `parameters()` nor `state_dict()`: it is not trained, and not saved with the user's checkpoints.
+    """
+
+    def __init__(
+        self,
+        net: InverseNet,
+        *,
+        distance: DistanceName = "euclidean",
+        reduction: Reduction = "mean",
+        stride: int | None = None,
+    ) -> None:
+        super().__init__()
+        if distance not in DISTANCES:
+            raise InputError(f"distance is {distance!r}: one of {', '.join(DISTANCES)}; write distance='euclidean'")
+        self.net = _freeze(net)
+        self.distance: DistanceName = distance
+        self.reduction: Reduction = reduction
+        self.stride = stride
+
+    @classmethod
+    def load(cls, folder: str | Path, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)
+        """The loss of a network that train_inverse wrote; `options` are the keyword arguments of the class.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            InputError: It does not hold an inverse network.
+        """
+        return cls(inverse_net.load(folder), **options)
+
+    def forward(
+        self,
+        boundary_logits: Float[Tensor, "batch 1 rows columns"],
+        boundary: Float[Tensor, "batch 1 height width"],
+        valid: Float[Tensor, "batch 1 height width"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Distance of predicted boundaries, logits at any stride, from true ones."""
+        with torch.autocast(boundary.device.type, enabled=False):
+            known = torch.ones_like(boundary) if valid is None else valid
+            predicted = torch.sigmoid(enlarge(boundary_logits.float(), boundary)) * known
+            target = boundary.float() * known
+            return inverseform(
+                predicted, target, self.net,
+                distance=DISTANCES[self.distance], reduction=self.reduction, stride=self.stride,
+            )  # fmt: skip
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InverseFormLoss":
+        """Follow a move to another device, not a change of precision."""
+        # An integer shows where fn moves things and is left alone by .half(), .float() and .double().
+        device = fn(torch.zeros(1, dtype=torch.int64, device=self.net.mean.device)).device
+        self.net._apply(lambda tensor: tensor.to(device))
+        return self
+
+
+def enlarge(logits: Float[Tensor, "batch channels rows columns"], like: Tensor) -> Float[Tensor, "batch channels _ _"]:
+    """Logits at the size of a map."""
+    if logits.shape[-2:] == like.shape[-2:]:
+        return logits
+    return F.interpolate(logits, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _freeze(net: InverseNet) -> InverseNet:
+    """Turn parameters into buffers that are not saved: nothing that trains, averages or saves a model finds them."""
+    frozen = InverseNet(net.settings)
+    for name, module in frozen.named_modules():
+        source = net.get_submodule(name)
+        for key, parameter in source.named_parameters(recurse=False):
+            del module._parameters[key]
+            module.register_buffer(key, parameter.detach().float().clone(), persistent=False)
+    return frozen.eval()

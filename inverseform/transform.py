@@ -1,0 +1,118 @@
+"""Transforms between two boundary maps: drawn, applied, and as the few numbers that a network can regress.
+
+Convention, stated once. `theta` is a 3x3 matrix that maps *output* coordinates to *input* coordinates; those are in
+[-1, 1] over the whole tile, x right, y down, `align_corners=False` (-1 and 1 are the outer edges of the first and last
+pixel); the last entry is 1. Between a predicted boundary and the true one, theta maps predicted to target:
+predicted(u) = target(theta u), that is b_pred = t_theta(b_gt).
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from inverseform.settings import InputError, Settings
+
+DegreesOfFreedom = Literal[4, 6, 8]
+ENTRIES: dict[int, tuple[int, ...]] = {4: (0, 4, 2, 5), 6: (0, 1, 2, 3, 4, 5), 8: (0, 1, 2, 3, 4, 5, 6, 7)}
+"""Which entries of the flattened matrix vary: two scales and two shifts, the affine map, or the homography."""
+
+
+class TransformRanges(Settings):
+    """How far apart the two boundary maps of a pair may be; each quantity is drawn uniformly and alone."""
+
+    translation: float = Field(ge=0, le=1)
+    """Largest shift along x and y, in half tiles."""
+    scale: tuple[float, float]
+    """Smallest and largest factor along x and y."""
+    rotation: float = Field(ge=0, le=180)
+    """Largest turn, in degrees."""
+    shear: float = Field(ge=0, lt=90)
+    """Largest shear angle, in degrees."""
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "TransformRanges":
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ValueError(f"scale is {list(self.scale)}: 0 < smallest <= largest; write for instance [0.8, 1.25]")
+        return self
+
+
+def draw(
+    count: int, ranges: TransformRanges, *, degrees_of_freedom: DegreesOfFreedom, generator: torch.Generator
+) -> Float[Tensor, "count 3 3"]:
+    """Random transforms: translation * rotation * shear * scale.
+
+    With 4 degrees of freedom there is neither rotation nor shear.
+
+    Raises:
+        InputError: 8 degrees of freedom, which the ranges do not describe.
+    """
+    if degrees_of_freedom == 8:
+        raise InputError(f"degrees_of_freedom is {degrees_of_freedom}: pairs are drawn with 4 or 6; write 6")
+    unit = torch.rand(count, 6, generator=generator, dtype=torch.float64)
+    signed = 2 * unit - 1
+    shift = signed[:, :2] * ranges.translation
+    low, high = ranges.scale
+    size = low + (high - low) * unit[:, 2:4]
+    turns = degrees_of_freedom == 6
+    angle = signed[:, 4] * math.radians(ranges.rotation) * turns
+    slant = torch.tan(signed[:, 5] * math.radians(ranges.shear) * turns)
+    return compose(shift, size, angle, slant).float()
+
+
+def compose(
+    shift: Float[Tensor, "batch 2"],
+    scale: Float[Tensor, "batch 2"],
+    rotation: Float[Tensor, " batch"],
+    shear: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch 3 3"]:
+    """The matrix of a shift (half tiles), two scales, a turn (radians) and a shear (tangent)."""
+    cos, sin = rotation.cos(), rotation.sin()
+    turn = torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
+    slant = torch.eye(2, dtype=shear.dtype, device=shear.device).repeat(len(shear), 1, 1)
+    slant[:, 0, 1] = shear
+    theta = identity(len(shift), like=shift)
+    theta[:, :2, :2] = turn @ slant @ torch.diag_embed(scale)
+    theta[:, :2, 2] = shift
+    return theta
+
+
+def identity(count: int, *, like: Float[Tensor, "*any"]) -> Float[Tensor, "count 3 3"]:
+    """The transform that changes nothing, `count` times, of the type and on the device of a tensor."""
+    return torch.eye(3, dtype=like.dtype, device=like.device).repeat(count, 1, 1)
+
+
+def offsets(theta: Float[Tensor, "batch 3 3"], degrees_of_freedom: DegreesOfFreedom) -> Float[Tensor, "batch numbers"]:
+    """How far the entries that vary are from the identity's: what an inverse network regresses."""
+    difference = theta - identity(len(theta), like=theta)
+    return rearrange(difference, "batch row column -> batch (row column)")[:, list(ENTRIES[degrees_of_freedom])]
+
+
+def from_offsets(numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch 3 3"]:
+    """The transform whose offsets are given: 4, 6 or 8 of them."""
+    spread = F.one_hot(torch.tensor(ENTRIES[numbers.shape[-1]], device=numbers.device), 9).to(numbers.dtype)
+    difference = einsum(numbers, spread, "batch numbers, numbers entries -> batch entries")
+    return identity(len(numbers), like=numbers) + difference.unflatten(-1, (3, 3))
+
+
+def grid(theta: Float[Tensor, "batch 3 3"], height: int, width: int) -> Float[Tensor, "batch height width 2"]:
+    """Where in the input each output pixel's centre comes from, as (x, y)."""
+    x, y = ((torch.arange(n, dtype=theta.dtype, device=theta.device) * 2 + 1) / n - 1 for n in (width, height))
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    points = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
+    mapped = einsum(theta, points, "batch i j, height width j -> batch height width i")
+    return mapped[..., :2] / mapped[..., 2:]
+
+
+def warp(
+    maps: Float[Tensor, "batch channels height width"], theta: Float[Tensor, "batch 3 3"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Transformed maps t_theta(x), bilinear; what comes from outside the map is 0."""
+    points = grid(theta, *maps.shape[-2:])
+    return F.grid_sample(maps, points, mode="bilinear", padding_mode="zeros", align_corners=False)

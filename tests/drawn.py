@@ -1,0 +1,36 @@
+"""What tests draw for themselves: scenes of rectangles, and inverse networks with random weights."""
+
+from pathlib import Path
+
+import torch
+
+from inverseform.boundary import BoundaryParams
+from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
+from inverseform.transform import TransformRanges
+
+CLASSES = 4
+ROOT = Path(__file__).parents[1]
+
+
+def small_net(seed=0, tile=16):
+    """An inverse network with random weights: what the laws of the loss do not depend on."""
+    torch.manual_seed(seed)
+    settings = InverseNetSettings(
+        network=DenseParams(name="dense", pooling=2, hidden=(32, 16)), tile=tile, degrees_of_freedom=6, occupancy=0.02,
+        boundary=BoundaryParams(operator="sobel", radius=1),
+        ranges=TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=10.0, shear=5.0),
+        mean=(0.01, 0.0, 0.0, 0.0, 0.02, 0.0), scale=(0.1, 0.05, 0.1, 0.05, 0.1, 0.1),
+    )  # fmt: skip
+    return InverseNet(settings)
+
+
+def scene(height=40, width=56, batch=2, ignored=0.0, seed=0):
+    """Labels of random rectangles."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(batch, height, width, dtype=torch.int64)
+    for image in labels:
+        for klass in range(1, CLASSES):
+            top, left = (int(torch.randint(0, side // 2, (), generator=generator)) for side in (height, width))
+            image[top : top + height // 3, left : left + width // 3] = klass
+    labels[torch.rand(labels.shape, generator=generator) < ignored] = 255
+    return labels

@@ -1,0 +1,225 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from inverseform.boundary import boundaries
+from inverseform.boundary_aware import BoundaryAwareLoss, balanced_cross_entropy, cross_entropy
+from inverseform.loss import InverseFormLoss
+from inverseform.settings import InputError
+from tests.drawn import CLASSES, ROOT, scene, small_net
+
+
+@pytest.fixture
+def inverse():
+    return InverseFormLoss(small_net())
+
+
+@pytest.fixture
+def criterion(inverse):
+    return BoundaryAwareLoss(inverse, beta=0.3, gamma=0.2, num_classes=CLASSES)
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(2, 40, 56, dtype=torch.int64), torch.full((2, 40, 56), 255)])
+def test_with_nothing_to_compare_every_boundary_term_is_a_zero_with_a_gradient(criterion, labels):
+    logits = torch.randn(2, CLASSES, 10, 14, requires_grad=True)
+    edges = torch.randn(2, 1, 10, 14, requires_grad=True)
+    terms = criterion(logits, labels, boundary_logits=edges)
+    terms.total.backward()
+    assert terms.inverseform == 0 and edges.grad is not None and logits.grad is not None
+    assert edges.grad.isfinite().all() and logits.grad.isfinite().all()
+    if (labels == 255).all():
+        assert terms.total == 0
+
+
+def test_what_is_predicted_where_the_truth_is_not_known_does_not_matter(inverse):
+    labels = scene()
+    labels[:, 10:20, 8:30] = 255
+    boundary, valid = boundaries(labels, num_classes=CLASSES)
+    logits = torch.randn(2, 1, 40, 56)
+    other = torch.where(valid.bool(), logits, torch.randn(2, 1, 40, 56) * 10)
+    assert torch.equal(inverse(logits, boundary, valid), inverse(other, boundary, valid))
+    assert torch.equal(balanced_cross_entropy(logits, boundary, valid), balanced_cross_entropy(other, boundary, valid))
+
+
+def test_no_term_depends_on_the_size_of_the_batch(criterion):
+    labels = scene(batch=1)
+    logits, edges = torch.randn(1, CLASSES, 40, 56), torch.randn(1, 1, 40, 56)
+    one = criterion(logits, labels, boundary_logits=edges)
+    four = criterion(logits.repeat(4, 1, 1, 1), labels.repeat(4, 1, 1), boundary_logits=edges.repeat(4, 1, 1, 1))
+    for a, b in zip(one, four, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5)
+
+
+def test_the_total_is_the_weighted_sum(criterion):
+    terms = criterion(torch.randn(2, CLASSES, 10, 14), scene(ignored=0.1), boundary_logits=torch.randn(2, 1, 10, 14))
+    assert torch.allclose(terms.total, terms.segmentation + 0.3 * terms.boundary + 0.2 * terms.inverseform)
+    assert min(terms) > 0
+
+
+def test_cross_entropy_is_that_of_torch_and_zero_over_no_pixels():
+    logits, labels = torch.randn(2, CLASSES, 8, 8), scene(8, 8, ignored=0.3)
+    assert torch.allclose(cross_entropy(logits, labels), F.cross_entropy(logits, labels, ignore_index=255))
+    assert cross_entropy(logits, torch.full((2, 8, 8), 255)) == 0
+
+
+def test_balanced_cross_entropy_weighs_boundary_and_background_alike():
+    boundary, valid = boundaries(scene(), num_classes=CLASSES)
+    logits = torch.randn(boundary.shape)
+    on = F.binary_cross_entropy_with_logits(logits[boundary == 1], torch.ones_like(logits[boundary == 1]))
+    off = F.binary_cross_entropy_with_logits(logits[boundary == 0], torch.zeros_like(logits[boundary == 0]))
+    assert torch.allclose(balanced_cross_entropy(logits, boundary, valid), (on + off) / 2)
+
+
+def test_without_boundary_logits_they_come_from_the_class_probabilities(criterion):
+    labels = scene()
+    sure = (F.one_hot(labels, CLASSES).movedim(-1, 1).float() * 40).requires_grad_()
+    vague = torch.zeros_like(sure, requires_grad=True)
+    right, wrong = criterion(sure, labels), criterion(vague, labels)
+    assert right.boundary < 0.02 < wrong.boundary
+    assert right.inverseform < wrong.inverseform
+    noisy = torch.randn(2, CLASSES, 40, 56, requires_grad=True)
+    criterion(noisy, labels).inverseform.backward()
+    assert noisy.grad.isfinite().all() and noisy.grad.abs().sum() > 0
+
+
+def test_several_boundary_maps_are_averaged_by_their_weights(inverse):
+    labels, logits = scene(), torch.randn(2, CLASSES, 40, 56)
+    maps = [torch.randn(2, 1, 10, 14), torch.randn(2, 1, 20, 28)]
+    criterion = BoundaryAwareLoss(inverse, beta=1.0, gamma=1.0, num_classes=CLASSES, boundary_weights=[3, 1])
+    alone = [
+        criterion.__class__(inverse, beta=1.0, gamma=1.0, num_classes=CLASSES)(logits, labels, boundary_logits=m)
+        for m in maps
+    ]
+    both = criterion(logits, labels, boundary_logits=maps)
+    for name in ("boundary", "inverseform"):
+        expected = 0.75 * getattr(alone[0], name) + 0.25 * getattr(alone[1], name)
+        assert torch.allclose(getattr(both, name), expected, rtol=1e-5)
+    with pytest.raises(InputError, match="1 boundary maps and 2 boundary_weights"):
+        criterion(logits, labels, boundary_logits=maps[0])
+
+
+def test_a_given_boundary_takes_the_place_of_the_labels(criterion):
+    labels, logits, edges = scene(), torch.randn(2, CLASSES, 40, 56), torch.randn(2, 1, 40, 56)
+    boundary, valid = boundaries(labels, num_classes=CLASSES)
+    derived = criterion(logits, labels, boundary_logits=edges)
+    given = criterion(logits, labels, boundary_logits=edges, boundary=boundary, valid=valid)
+    assert given == derived
+    assert criterion(logits, labels, boundary_logits=edges, boundary=1 - boundary).boundary != derived.boundary
+
+
+def test_a_segmentation_loss_of_ones_own_is_used(inverse):
+    seen = []
+
+    def own(logits, labels):
+        seen.append((logits.shape, labels.shape))
+        return logits.square().mean()
+
+    criterion = BoundaryAwareLoss(inverse, beta=0.0, gamma=0.0, num_classes=CLASSES, segmentation_loss=own)
+    logits = torch.randn(2, CLASSES, 40, 56)
+    assert torch.allclose(
+        criterion(logits, scene(), boundary_logits=torch.zeros(2, 1, 40, 56)).total, logits.square().mean()
+    )
+    assert seen == [((2, CLASSES, 40, 56), (2, 40, 56))]
+
+
+def test_the_frozen_network_is_in_no_optimiser_and_no_checkpoint(criterion):
+    assert not list(criterion.parameters()) and not criterion.state_dict()
+
+
+@pytest.mark.parametrize("change", [lambda m: m.half(), lambda m: m.double(), lambda m: m.to(torch.bfloat16)])
+def test_the_frozen_network_stays_in_single_precision_inside_any_model(criterion, change):
+    before = {name: buffer.clone() for name, buffer in criterion.named_buffers()}
+    model = torch.nn.ModuleDict({"net": torch.nn.Linear(2, 2), "loss": criterion})
+    change(model)
+    assert model["net"].weight.dtype != torch.float32
+    after = dict(criterion.named_buffers())
+    assert after and all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_the_frozen_network_moves_to_another_device(criterion):
+    moved = copy.deepcopy(criterion).to("meta")
+    assert {buffer.device.type for buffer in moved.buffers()} == {"meta"}
+
+
+def test_autocast_changes_nothing_behind_the_logits(criterion):
+    labels, logits, edges = scene(), torch.randn(2, CLASSES, 10, 14), torch.randn(2, 1, 10, 14)
+    plain = criterion(logits.bfloat16(), labels, boundary_logits=edges.bfloat16())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = criterion(logits.bfloat16(), labels, boundary_logits=edges.bfloat16())
+    assert plain == cast and cast.total.dtype == torch.float32
+
+
+def test_a_weight_without_its_loss_is_refused():
+    with pytest.raises(InputError, match=r"gamma is 0\.5 and there is no InverseForm loss"):
+        BoundaryAwareLoss(None, beta=0.1, gamma=0.5, num_classes=3)
+
+
+COMPILED = """
+import torch
+from tests.drawn import CLASSES, scene, small_net
+from inverseform import BoundaryAwareLoss, InverseFormLoss
+criterion = BoundaryAwareLoss(InverseFormLoss(small_net()), beta=0.3, gamma=0.2, num_classes=CLASSES)
+compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
+for edges in (torch.randn(2, 1, 10, 14), None):
+    results = []
+    for run in (criterion, compiled):
+        logits = torch.randn(2, CLASSES, 10, 14, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        terms = run(logits, scene(ignored=0.1), boundary_logits=edges)
+        terms.total.backward()
+        results.append([*terms, logits.grad])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+"""
+
+
+# In processes of their own: pytest's checks of annotations cannot be traced, and are stricter than the library.
+def run_script(script):
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_compiles_in_one_graph_with_the_same_values_and_gradients():
+    run_script(COMPILED)
+
+
+DISTRIBUTED = """
+import os, sys
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from tests.drawn import CLASSES, scene, small_net
+from inverseform import BoundaryAwareLoss, InverseFormLoss
+
+class WithLoss(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Conv2d(3, CLASSES + 1, 3, padding=1)
+        self.loss = BoundaryAwareLoss(InverseFormLoss(small_net()), beta=0.3, gamma=0.2, num_classes=CLASSES)
+    def forward(self, images, labels):
+        out = self.net(images)
+        return self.loss(out[:, 1:], labels, boundary_logits=out[:, :1]).total
+
+rank, file = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+model = DistributedDataParallel(WithLoss())
+images = torch.randn(2, 3, 40, 56, generator=torch.Generator().manual_seed(1))
+model(images, scene()).backward()
+alone = WithLoss()
+alone(images, scene()).backward()
+torch.testing.assert_close(model.module.net.weight.grad, alone.net.weight.grad)
+dist.destroy_process_group()
+"""
+
+
+def test_under_ddp_the_gradient_is_that_of_one_process(tmp_path):
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", DISTRIBUTED, str(rank), str(tmp_path / "group")], cwd=ROOT
+        )
+        for rank in range(2)
+    ]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
