@@ -1,0 +1,225 @@
+"""The sample store: what ingest writes, and what the other stages read samples from, in any order.
+
+A folder with the Parquet shards of each split and, written last, dataset.json. Images stay encoded as they came;
+labels are a grey PNG of class ids (255: not known); a boundary map is a grey PNG with bit 0 for the boundary, and bit 1
+for `valid`.
+"""
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import NonNegativeInt, ValidationError
+from torch import Tensor
+
+from inverseform.boundary import BoundaryParams
+from inverseform.data.dataset import Colour, Reading, decode_image, decode_map, encode_png
+from inverseform.data.shards import Shard, ShardFormat, ShardWriter, open_shard, shards
+from inverseform.sample import Sample
+from inverseform.settings import InputError, Settings
+
+FORMAT = ShardFormat("samples", 1, "ingest")
+INFO = "dataset.json"
+GROUP_SAMPLES = 8
+GROUP_BYTES = 4 << 20
+"""A row group ends at so many samples or bytes, whichever comes first: it is read whole for any sample in it."""
+_CACHED_GROUPS = 4
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),
+        pa.field("labels", pa.binary(), nullable=False),
+        pa.field("boundary", pa.binary(), nullable=False),
+    ]
+)
+
+
+class DatasetInfo(Settings):
+    """What holds for all samples of a store."""
+
+    source: str
+    """Which reader they came through."""
+    classes: tuple[str, ...]
+    """Names by class id."""
+    colours: tuple[Colour, ...]
+    """One per class, for pictures."""
+    boundary: BoundaryParams
+    """How the boundary maps were made."""
+    counts: dict[str, NonNegativeInt]
+    """Samples in each split."""
+
+
+class StoredSample(NamedTuple):
+    """One row of a shard."""
+
+    name: str
+    height: int
+    width: int
+    image: bytes
+    labels: bytes
+    boundary: bytes
+
+
+def stored(
+    name: str,
+    reading: Reading,
+    boundary: Float[Tensor, "1 height width"],
+    valid: Float[Tensor, "1 height width"],
+) -> StoredSample:
+    """Encode a sample for the store; its image is taken as it came."""
+    # Both maps hold 0 and 1 only, and one PNG of both is smaller than two.
+    bits = boundary.byte() + 2 * valid.byte()
+    height, width = reading.labels.shape
+    return StoredSample(name, height, width, reading.encoded, encode_png(reading.labels), encode_png(bits[0].numpy()))
+
+
+def write_samples(
+    folder: Path, info: DatasetInfo, split: str, samples: Iterable[StoredSample], *, shard_bytes: int
+) -> None:
+    """Write one split; samples are let go of row group by row group.
+
+    Raises:
+        OSError: The disk is full, say.
+    """
+    settings = info.model_dump(mode="json")
+    with ShardWriter(folder, split, _SCHEMA, format=FORMAT, settings=settings, shard_bytes=shard_bytes) as writer:
+        for group in _groups(samples):
+            columns = dict(zip(StoredSample._fields, map(list, zip(*group, strict=True)), strict=True))
+            writer.write(pa.table(columns, schema=_SCHEMA))
+
+
+def write_info(folder: Path, info: DatasetInfo) -> None:
+    """Write dataset.json, which says that all shards are there."""
+    (folder / INFO).write_text(info.model_dump_json(indent=1) + "\n")
+
+
+class SampleStore:
+    """The samples of a folder that ingest wrote, in any order and from several threads or processes.
+
+    Opening looks at the footer of every shard and keeps the shards open. Sent to a process that was not forked, a store
+    opens them again.
+    """
+
+    def __init__(self, folder: Path, info: DatasetInfo, splits: dict[str, list[Shard]]) -> None:
+        self.info = info
+        self._folder = folder
+        self._groups = {split: [(s, g) for s in found for g in range(len(s.groups))] for split, found in splits.items()}
+        self._ends = {split: list(accumulate(n for s in found for n in s.groups)) for split, found in splits.items()}
+        self._cache: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "SampleStore":
+        """Open a folder and check that it is whole.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            InputError: It is not what ingest writes, or not all of it.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(2, f"no such folder; run `dvc repro {FORMAT.stage}`", str(folder))
+        # Without the description the shards may be those of a run that was cut off: it is written last.
+        info = _read_info(folder)
+        settings = info.model_dump(mode="json")
+        splits = {
+            split: [open_shard(path, format=FORMAT, settings=settings) for path in shards(folder, split)]
+            for split in info.counts
+        }
+        for split, count in info.counts.items():
+            found = sum(sum(shard.groups) for shard in splits[split])
+            if found != count:
+                raise InputError(
+                    f"{folder}: its {split} shards hold {found} samples and {INFO} counts {count}; delete {folder} and "
+                    f"run `dvc repro {FORMAT.stage}`"
+                )
+        return cls(folder, info, splits)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).open, (self._folder,)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return tuple(self.info.counts)
+
+    def size(self, split: str) -> int:
+        """How many samples a split has."""
+        return self.info.counts[split]
+
+    def names(self, split: str) -> list[str]:
+        """Names of the samples of a split, by index."""
+        return [name for s, g in self._groups[split] for name in s.read(g, columns=["name"])["name"].to_pylist()]
+
+    def sample(self, split: str, index: int) -> Sample:
+        """Read and decode one sample.
+
+        Raises:
+            IndexError: There is none of that index.
+            InputError: Its shard is damaged.
+        """
+        row = self._row(split, index)
+        source = f"{self._folder}: {split} sample {row.name}"
+        image = torch.from_numpy(decode_image(row.image, source=source))
+        bits = torch.from_numpy(decode_map(row.boundary, source=source))[None]
+        return Sample(
+            row.name,
+            rearrange(image, "height width channel -> channel height width").contiguous(),
+            torch.from_numpy(decode_map(row.labels, source=source)),
+            (bits & 1).float(),
+            (bits >> 1).float(),
+        )
+
+    def _row(self, split: str, index: int) -> StoredSample:
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"{split} sample {index}: {self._folder} has {self.size(split)}, counted from 0")
+        number = bisect_right(self._ends[split], index)
+        table = self._table(split, number)
+        # The row group ends where `_ends` says, so its first sample lies its own length before that.
+        row = table.slice(index - self._ends[split][number] + len(table), 1).to_pylist()[0]
+        return StoredSample(**row)
+
+    def _table(self, split: str, number: int) -> pa.Table:
+        """A row group, one of the last few if it is among them: reading in order decompresses each once."""
+        # pyarrow does not promise that one file may be read from two threads at once.
+        with self._lock:
+            key = (split, number)
+            if key not in self._cache:
+                shard, group = self._groups[split][number]
+                self._cache[key] = shard.read(group)
+                if len(self._cache) > _CACHED_GROUPS:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(key)
+            return self._cache[key]
+
+
+def _groups(samples: Iterable[StoredSample]) -> Iterator[list[StoredSample]]:
+    group, size = [], 0
+    for sample in samples:
+        group.append(sample)
+        size += len(sample.image) + len(sample.labels) + len(sample.boundary)
+        if len(group) == GROUP_SAMPLES or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _read_info(folder: Path) -> DatasetInfo:
+    path = folder / INFO
+    try:
+        return DatasetInfo.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else "is not what ingest writes"
+        raise InputError(f"{path}: {what}; delete {folder} and run `dvc repro {FORMAT.stage}`") from error

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from inverseform.data import DataParams, FolderParams, MniParams, open_dataset
+from inverseform.settings import InputError
+
+
+def test_the_name_tells_which_settings_there_are():
+    adapter = TypeAdapter(DataParams)
+    assert adapter.validate_json('{"name": "mni"}') == MniParams(name="mni")
+    own = '{"name": "folder", "classes": ["a", "b"], "colours": [[0, 0, 0], [1, 1, 1]], "ignore_index": null, '
+    assert isinstance(adapter.validate_json(own + '"label_format": "ids"}'), FolderParams)
+    with pytest.raises(ValidationError, match="mni"):
+        adapter.validate_json('{"name": "cityscape"}')
+
+
+def test_the_embedded_default_does_not_look_at_the_raw_folder():
+    assert open_dataset(MniParams(name="mni"), Path("/nowhere")).name == "mni"
+
+
+def test_a_folder_of_ones_own_is_looked_for_in_the_raw_folder(tmp_path):
+    own = FolderParams(
+        name="folder", classes=("a", "b"), colours=((0, 0, 0), (1, 1, 1)), ignore_index=None, label_format="ids"
+    )
+    with pytest.raises(InputError, match=f"{tmp_path}/train/images: does not exist"):
+        open_dataset(own, tmp_path)

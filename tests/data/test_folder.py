@@ -1,0 +1,205 @@
+import shutil
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from inverseform.data import open_dataset
+from inverseform.data.folder import FolderParams
+from inverseform.settings import InputError
+
+SETTINGS = {
+    "name": "folder",
+    "classes": ("sky", "road", "car"),
+    "colours": ((0, 0, 255), (128, 64, 128), (200, 0, 0)),
+    "ignore_index": 11,
+    "label_format": "ids",
+}
+IDS = np.array([[0, 1, 2, 11], [1, 1, 2, 2], [0, 0, 0, 11]], dtype=np.uint8)
+TRUE = np.where(IDS == 11, 255, IDS)
+
+
+def params(**changes) -> FolderParams:
+    return FolderParams(**{**SETTINGS, **changes})
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A miniature: two pairs in every split, one JPEG and one PNG image."""
+    for split in ("train", "val", "test"):
+        for kind in ("images", "labels"):
+            (tmp_path / split / kind).mkdir(parents=True)
+        for stem, suffix in (("b", ".jpg"), ("a", ".png")):
+            photo = Image.fromarray(np.full((*IDS.shape, 3), 90, dtype=np.uint8))
+            photo.save(tmp_path / split / "images" / f"{stem}{suffix}")
+            Image.fromarray(IDS).save(tmp_path / split / "labels" / f"{stem}.png")
+    return tmp_path
+
+
+def read_all(raw, settings=None):
+    dataset = open_dataset(settings or params(), raw)
+    return [source.read() for sources in dataset.splits.values() for source in sources]
+
+
+def label(raw):
+    return raw / "train" / "labels" / "a.png"
+
+
+def test_images_come_as_they_are_and_labels_as_ids_with_255_for_unknown(raw):
+    for reading in read_all(raw):
+        assert (reading.labels == TRUE).all()
+        assert reading.labels.dtype == np.uint8
+        assert (reading.image == 90).all()
+    first = open_dataset(params(), raw).splits["train"][0]
+    assert first.name == "a"
+    assert first.read().encoded == (raw / "train" / "images" / "a.png").read_bytes()
+
+
+def test_hidden_files_do_not_count(raw):
+    (raw / "train" / "images" / ".DS_Store").write_bytes(b"x")
+    assert len(read_all(raw)) == 6
+
+
+def test_capital_suffixes_count(raw):
+    shutil.move(raw / "val" / "images" / "b.jpg", raw / "val" / "images" / "b.JPG")
+    assert len(read_all(raw)) == 6
+
+
+def test_palette_labels_are_read_by_index(raw):
+    picture = Image.fromarray(IDS).convert("P")
+    picture.putdata(IDS.ravel().tolist())
+    picture.putpalette([7, 7, 7] * 256)
+    picture.save(label(raw))
+    assert (read_all(raw)[0].labels == TRUE).all()
+
+
+def test_labels_of_sixteen_bits_are_read(raw):
+    Image.fromarray(IDS.astype(np.uint16)).save(label(raw))
+    assert (read_all(raw)[0].labels == TRUE).all()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_labels_of_few_bits_are_read_by_value(raw, depth):
+    ids = np.minimum(IDS, 2 if depth > 1 else 1)
+    bits = (ids[..., None] >> np.arange(depth)[::-1]) & 1
+    rows = np.packbits(bits.reshape(len(ids), -1).astype(bool), axis=1)
+    header = struct.pack(">IIBBBBB", ids.shape[1], ids.shape[0], depth, 0, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
+    png = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    label(raw).write_bytes(b"\x89PNG\r\n\x1a\n" + png)
+    assert (read_all(raw)[0].labels == ids).all()
+
+
+def test_colours_are_looked_up(raw):
+    table = np.zeros((12, 3), dtype=np.uint8)
+    table[:3] = SETTINGS["colours"]
+    table[11] = (0, 0, 0)
+    for path in raw.glob("*/labels/*.png"):
+        Image.fromarray(table[IDS]).save(path)
+    coloured = params(label_format="colours", ignore_index=(0, 0, 0))
+    assert all((reading.labels == TRUE).all() for reading in read_all(raw, coloured))
+    strange = table[IDS]
+    strange[1, 2:] = (1, 2, 3)
+    Image.fromarray(strange).save(label(raw))
+    with pytest.raises(InputError, match=r"a\.png: the colour \(1, 2, 3\) is at row 1, column 2 \(2 pixels.*colours"):
+        read_all(raw, coloured)
+
+
+def test_an_ignored_id_that_names_a_class_hides_it(raw):
+    for path in raw.glob("*/labels/*.png"):
+        Image.fromarray(np.minimum(IDS, 2)).save(path)
+    assert (read_all(raw, params(ignore_index=0))[0].labels == np.where(IDS == 0, 255, np.minimum(IDS, 2))).all()
+
+
+@pytest.mark.parametrize("ignore", [None, 12])
+def test_a_value_outside_the_classes_is_named_and_counted(raw, ignore):
+    with pytest.raises(
+        InputError, match=r"a\.png: the value 11 is at row 0, column 3 \(2 pixels have it\).*3 classes have ids 0 to 2"
+    ):
+        read_all(raw, params(ignore_index=ignore))
+
+
+def test_a_large_value_does_not_wrap_into_a_class(raw):
+    Image.fromarray(IDS.astype(np.uint16) + 256).save(label(raw))
+    with pytest.raises(InputError, match="the value 256 is at row 0, column 0"):
+        read_all(raw)
+
+
+def test_colours_are_refused_where_ids_are_asked_for(raw):
+    Image.fromarray(np.zeros((*IDS.shape, 3), dtype=np.uint8)).save(label(raw))
+    with pytest.raises(InputError, match=r"has 3 channels.*set label_format: colours"):
+        read_all(raw)
+
+
+def test_jpeg_labels_are_refused_with_the_reason(raw):
+    label(raw).unlink()
+    Image.fromarray(IDS).save(label(raw).with_suffix(".jpg"))
+    with pytest.raises(InputError, match=r"a\.jpg: labels must be PNG; JPEG blends neighbouring ids"):
+        read_all(raw)
+
+
+def test_an_image_and_labels_of_different_sizes_are_refused(raw):
+    Image.fromarray(IDS[:2]).save(label(raw))
+    with pytest.raises(InputError, match=r"a\.png: is 4x2 and a\.png is 4x3 \(width x height\)"):
+        read_all(raw)
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_truncated_file_is_refused_by_name(raw, kind):
+    path = raw / "val" / kind / "a.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match=rf"val/{kind}/a\.png: cannot be decoded"):
+        read_all(raw)
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("labels/a.png", r"images/a\.png: has no labels in .*add a\.png there"),
+        ("images/a.png", r"labels/a\.png: has no image in .*add a\.png or a\.jpg"),
+    ],
+)
+def test_a_file_without_its_counterpart_is_refused(raw, lost, message):
+    (raw / "test" / lost).unlink()
+    with pytest.raises(InputError, match=message):
+        read_all(raw)
+
+
+def test_an_empty_or_missing_split_is_refused(raw):
+    for path in (raw / "val" / "images").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"val/images: is empty; each of train, val, test needs"):
+        read_all(raw)
+    shutil.rmtree(raw / "val")
+    with pytest.raises(InputError, match=r"val/images: does not exist; each of train, val, test needs"):
+        read_all(raw)
+
+
+def test_files_of_other_kinds_and_two_of_one_stem_are_refused(raw):
+    (raw / "train" / "images" / "notes.tif").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"notes\.tif: is not one of \.png, \.jpg, \.jpeg"):
+        read_all(raw)
+    shutil.move(raw / "train" / "images" / "notes.tif", raw / "train" / "images" / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.png: has the same stem as a\.jpg"):
+        read_all(raw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colours": ((0, 0, 0),)}, "colours has 1 entries for 3 classes"),
+        ({"classes": ("sky", "sky", "car")}, "classes has sky twice"),
+        ({"ignore_index": (0, 0, 0)}, "label_format ids is an id from 0 to 255"),
+        ({"ignore_index": 3, "label_format": "colours"}, "label_format colours is an RGB colour"),
+        ({"ignore_index": (200, 0, 0), "label_format": "colours"}, "also the colour of a class"),
+        ({"colours": ((0, 0, 0),) * 3, "ignore_index": None, "label_format": "colours"}, "colours has 2 twice"),
+        ({"ignore_index": 256}, "less than or equal to 255"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        params(**changes)

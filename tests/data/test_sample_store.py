@@ -1,0 +1,151 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from inverseform.boundary import BoundaryParams, boundaries
+from inverseform.data import sample_store
+from inverseform.data.dataset import Reading, encode_png
+from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
+from inverseform.settings import InputError
+
+COUNTS = {"train": 19, "val": 3}
+
+
+def reading(index: int) -> Reading:
+    """A drawn scene; sizes differ from image to image, as they may."""
+    generator = np.random.default_rng(index)
+    image = generator.integers(0, 256, (20 + index, 30, 3), dtype=np.uint8)
+    labels = np.kron(generator.integers(0, 3, (2, 3)), np.ones((10, 10), int))
+    labels = np.pad(labels, ((0, index), (0, 0)), constant_values=255).astype(np.uint8)
+    return Reading(encode_png(image), image, labels)
+
+
+def maps(labels: np.ndarray):
+    boundary, valid = boundaries(torch.from_numpy(labels)[None].int(), num_classes=3)
+    return boundary[0], valid[0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    boundary = BoundaryParams(operator="sobel", radius=1)
+    info = DatasetInfo(
+        source="drawn", classes=("a", "b", "c"), colours=((0, 0, 0),) * 3, boundary=boundary, counts=COUNTS
+    )
+    for split, count in COUNTS.items():
+        rows = [stored(f"{split}-{i}", reading(i), *maps(reading(i).labels)) for i in range(count)]
+        write_samples(tmp_path, info, split, rows, shard_bytes=12_000)
+    write_info(tmp_path, info)
+    return tmp_path
+
+
+def same(sample, split, index):
+    drawn = reading(index)
+    boundary, valid = maps(drawn.labels)
+    assert sample.name == f"{split}-{index}"
+    assert (sample.image.numpy() == drawn.image.transpose(2, 0, 1)).all()
+    assert (sample.labels.numpy() == drawn.labels).all()
+    assert (sample.boundary == boundary).all()
+    assert (sample.valid == valid).all()
+
+
+def test_samples_come_back_in_any_order_as_they_were(folder):
+    store = SampleStore.open(folder)
+    assert store.splits == ("train", "val")
+    assert len(list(folder.glob("train-*.parquet"))) > 1
+    for split, count in COUNTS.items():
+        assert store.size(split) == count
+        assert store.names(split) == [f"{split}-{index}" for index in range(count)]
+        for index in np.random.default_rng(0).permutation(count).tolist():
+            same(store.sample(split, index), split, index)
+
+
+def test_images_are_kept_byte_for_byte(folder):
+    assert SampleStore.open(folder)._row("train", 4).image == reading(4).encoded
+
+
+def test_what_holds_for_all_samples_comes_back(folder):
+    info = SampleStore.open(folder).info
+    assert info.classes == ("a", "b", "c")
+    assert info.boundary == BoundaryParams(operator="sobel", radius=1)
+    assert info.counts == COUNTS
+
+
+def test_threads_get_the_same_samples(folder):
+    store = SampleStore.open(folder)
+    order = np.random.default_rng(1).integers(0, COUNTS["train"], 200).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        for index, sample in zip(order, pool.map(lambda i: store.sample("train", i), order), strict=True):
+            assert sample.name == f"train-{index}"
+
+
+def test_a_store_can_be_sent_to_another_process(folder):
+    same(pickle.loads(pickle.dumps(SampleStore.open(folder))).sample("val", 2), "val", 2)
+
+
+def test_workers_of_a_loader_read_the_store_they_inherit(folder):
+    store = SampleStore.open(folder)
+    store.sample("train", 0)
+
+    class Names(torch.utils.data.Dataset):
+        def __len__(self):
+            return COUNTS["train"]
+
+        def __getitem__(self, index):
+            return store.sample("train", index).name
+
+    loader = torch.utils.data.DataLoader(Names(), batch_size=None, num_workers=2, multiprocessing_context="fork")
+    assert list(loader) == store.names("train")
+
+
+def test_few_row_groups_are_kept(folder, monkeypatch):
+    monkeypatch.setattr(sample_store, "_CACHED_GROUPS", 1)
+    store = SampleStore.open(folder)
+    for index in range(COUNTS["train"]):
+        store.sample("train", index)
+        assert len(store._cache) == 1
+
+
+@pytest.mark.parametrize("index", [-1, COUNTS["train"]])
+def test_an_index_past_the_end_is_an_error(folder, index):
+    with pytest.raises(IndexError, match=f"train sample {index}: .* has 19"):
+        SampleStore.open(folder).sample("train", index)
+
+
+def test_a_missing_folder_is_not_found(tmp_path):
+    with pytest.raises(FileNotFoundError, match="dvc repro ingest"):
+        SampleStore.open(tmp_path / "samples")
+
+
+def test_a_folder_without_its_description_is_refused(folder):
+    (folder / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"dataset\.json: is missing; delete .* run `dvc repro ingest`"):
+        SampleStore.open(folder)
+
+
+def test_a_description_of_another_kind_is_refused(folder):
+    (folder / "dataset.json").write_text('{"images": 3}')
+    with pytest.raises(InputError, match=r"dataset\.json: is not what ingest writes"):
+        SampleStore.open(folder)
+
+
+def test_a_missing_shard_is_noticed(folder):
+    max(folder.glob("train-*.parquet")).unlink()
+    with pytest.raises(InputError, match=r"its train shards hold \d+ samples and dataset\.json counts 19; delete"):
+        SampleStore.open(folder)
+
+
+def test_a_shard_cut_short_is_noticed_on_opening(folder):
+    path = min(folder.glob("val-*.parquet"))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"val-00000\.parquet: is cut short or not Parquet; delete .*dvc repro ingest"):
+        SampleStore.open(folder)
+
+
+def test_shards_of_another_run_are_noticed(folder):
+    info = SampleStore.open(folder).info
+    write_info(folder, info.model_copy(update={"classes": ("a", "b", "other")}))
+    with pytest.raises(InputError, match="was made with classes"):
+        SampleStore.open(folder)
