@@ -1,0 +1,1 @@
+"""One loop for both networks: optimiser and schedule, checkpoints that resume exactly."""

@@ -1,0 +1,135 @@
+"""One loop for both networks."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from inverseform.settings import InputError
+from inverseform.training import checkpoint
+from inverseform.training.checkpoint import Place
+from inverseform.training.optimiser import OptimiserParams, build, learning_rate
+
+Batch = TypeVar("Batch")
+History = list[dict[str, float]]
+"""Rows of a training curve: the step, and each term's mean since the row before."""
+EVERY = 20.0
+"""Seconds between two checkpoints."""
+ROWS = 100
+"""How many rows a training curve has, or a few more."""
+
+
+class Step(NamedTuple):
+    """What a step of training did."""
+
+    step: int
+    """Its number, from 1."""
+    terms: dict[str, float]
+    """Every term of the loss, and the total."""
+    history: History
+    """The curve until here."""
+
+
+def train(
+    model: nn.Module,
+    batches: Callable[[int], Batch],
+    loss: Callable[[nn.Module, Batch], dict[str, Tensor]],
+    params: OptimiserParams,
+    *,
+    place: Place,
+) -> Iterator[Step]:
+    """Train a model, step by step; the caller watches.
+
+    Goes on from a checkpoint of the same run if there is one. On SIGTERM and SIGINT it saves one and leaves as the
+    signal asks.
+
+    Args:
+        model: Changed in place.
+        batches: The batch of a step, which must depend on the step's number alone.
+        loss: The terms for a model and a batch, scalars; `total` is minimised.
+        params: Optimiser, schedule, number of steps.
+        place: Where checkpoints are kept, and the fingerprint of the run.
+
+    Raises:
+        InputError: A term is not finite.
+    """
+    optimiser = build(params, model.parameters())
+    start, before = checkpoint.resume(place, model, optimiser)
+    curve = Curve(every=max(1, params.steps // ROWS), **before)
+    saved = time.monotonic()
+    with _Interrupts() as interrupts:
+        for step in range(start, params.steps):
+            # Everything that is drawn in a step depends on its number, so that a resumed run draws the same.
+            torch.manual_seed(params.seed * 1_000_003 + step)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(params, step)
+            terms = loss(model.train(), batches(step))
+            figures = {name: term.item() for name, term in terms.items()}
+            _check_finite(figures, step)
+            optimiser.zero_grad(set_to_none=True)
+            terms["total"].backward()
+            optimiser.step()
+            curve.add(step + 1, figures)
+            if interrupts.signal or time.monotonic() - saved > EVERY:
+                checkpoint.save(place, model, optimiser, step=step + 1, curve=curve.state())
+                saved = time.monotonic()
+                interrupts.leave()
+            yield Step(step + 1, figures, curve.rows)
+    if start >= params.steps:
+        yield Step(start, {}, curve.rows)
+
+
+class Curve:
+    """Means of the terms over every so many steps."""
+
+    def __init__(self, *, every: int, rows: History | None = None, sums: dict[str, float] | None = None) -> None:
+        self.every = every
+        self.rows: History = rows or []
+        self.sums: dict[str, float] = sums or {}
+
+    def add(self, step: int, figures: dict[str, float]) -> None:
+        """Count a step, by its number from 1; ends a row when it is time."""
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in figures.items()}
+        if step % self.every == 0:
+            self.rows.append({"step": step, **{name: total / self.every for name, total in self.sums.items()}})
+            self.sums = {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it; JSON gives every float back to the last bit."""
+        return {"rows": self.rows, "sums": self.sums}
+
+
+def _check_finite(figures: dict[str, float], step: int) -> None:
+    for name, value in figures.items():
+        if not abs(value) < float("inf"):
+            raise InputError(
+                f"the loss term {name} is {value} at step {step + 1}, and must be finite; lower the learning rate, or "
+                f"look at the samples of that batch"
+            )
+
+
+class _Interrupts:
+    """Remembers SIGTERM and SIGINT while a step is under way, so that a checkpoint is of a whole step."""
+
+    def __enter__(self) -> "_Interrupts":
+        self.signal: int | None = None
+        self.before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def leave(self) -> None:
+        """Do now what the signal asked for."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal:
+            raise SystemExit(128 + self.signal)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number

@@ -1,0 +1,48 @@
+"""Step size and optimiser of both trainings."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from inverseform.settings import Settings
+
+
+class OptimiserParams(Settings):
+    """How weights are changed, and for how long."""
+
+    name: Literal["adamw", "sgd"]
+    """adamw, or sgd with Nesterov's momentum of 0.9."""
+    learning_rate: float = Field(gt=0)
+    """At its peak, after the warm-up."""
+    weight_decay: float = Field(ge=0)
+    steps: int = Field(ge=1)
+    """How many batches."""
+    batch: int = Field(ge=1)
+    """How many samples or pairs a batch holds."""
+    warm_up: int = Field(ge=0)
+    """Steps over which the learning rate grows linearly from 0."""
+    schedule: Literal["cosine", "poly"]
+    """How it falls to 0 from there: half a cosine, or the power 0.9 of the share that is left."""
+    seed: int
+    """With the number of a step, of everything that is drawn in it."""
+
+
+def build(params: OptimiserParams, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser over some parameters."""
+    rate, decay = params.learning_rate, params.weight_decay
+    if params.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True)
+
+
+def learning_rate(params: OptimiserParams, step: int) -> float:
+    """The learning rate of a step, counted from 0."""
+    if step < params.warm_up:
+        return params.learning_rate * (step + 1) / params.warm_up
+    left = 1 - (step - params.warm_up) / max(1, params.steps - params.warm_up)
+    factor = left**0.9 if params.schedule == "poly" else (1 - math.cos(math.pi * left)) / 2
+    return params.learning_rate * factor
