@@ -1,0 +1,151 @@
+"""The command `inverseform`: what a person does with an exported network."""
+
+import errno
+import struct
+import zlib
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from einops import rearrange
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+import inverseform
+from inverseform.inference import OnnxSegmenter, Provider
+from inverseform.settings import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+PHOTOS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""The endings by which a photo in a folder is known."""
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"inverseform {inverseform.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """Segmentation with networks that inverseform trained and exported."""
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="The ONNX file that the stage export wrote.")],
+    photos: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The mask (PNG); for several images a folder.")],
+    overlay: Annotated[bool, typer.Option(help="Write the image under its classes too, as NAME.overlay.png.")] = False,
+    provider: Annotated[Provider, typer.Option(help="Where to run it.")] = "cpu",
+) -> None:
+    """Write the class of each pixel as a palette PNG: ids as values, in the colours of the network."""
+    try:
+        masks = _places(photos, output)
+        segmenter = OnnxSegmenter(model, provider=provider)
+        for photo, mask in masks.items():
+            _predict(segmenter, photo, mask, overlay=overlay)
+            typer.echo(mask)
+    except (InputError, OSError) as error:
+        typer.echo(f"inverseform predict: {_one_line(error)}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _predict(segmenter: OnnxSegmenter, photo: Path, mask: Path, *, overlay: bool) -> None:
+    """One image to one mask."""
+    image = read_photo(photo)
+    try:
+        classes = segmenter(rearrange(image, "height width channel -> channel height width"))
+    except InputError as error:
+        raise InputError(f"{photo}: {error}") from error
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(segmenter.manifest.colours)] = segmenter.manifest.colours
+    picture = Image.fromarray(classes)
+    picture.putpalette(palette.tobytes())
+    _write(picture, mask)
+    if overlay:
+        _write(Image.blend(Image.fromarray(image), picture.convert("RGB"), 0.5), mask.with_suffix(".overlay.png"))
+
+
+def read_photo(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """An image as RGB, turned upright.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is damaged, no image, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as photo:
+            photo.load()
+            upright = ImageOps.exif_transpose(photo)
+    except FileNotFoundError:
+        raise
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        # Pillow's readers differ in what they raise for a damaged file, and few of them name it.
+        raise InputError(f"{path}: cannot be read as an image ({_one_line(error)}); name a whole one") from error
+    if upright.mode.startswith(("I", "F")):
+        raise InputError(f"{path}: mode {upright.mode}; 8 bits a channel is the rule: save it as 8-bit RGB")
+    return np.array((upright.convert("RGBA") if "transparency" in upright.info else upright).convert("RGB"))
+
+
+def _places(photos: list[Path], output: Path) -> dict[Path, Path]:
+    """The mask of each image.
+
+    Raises:
+        FileNotFoundError: An image or the folder of the masks does not exist.
+        InputError: There are no images, or a mask would overwrite an image or another mask.
+    """
+    several = len(photos) > 1 or photos[0].is_dir()
+    found = [path for photo in photos for path in (_photos_in(photo) if photo.is_dir() else [photo])]
+    folder = output if several else output.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"no such folder for -o; mkdir -p {folder}", str(folder))
+    masks = {photo: output / f"{photo.stem}.png" if output.is_dir() else output for photo in found}
+    if not output.is_dir() and output.suffix.lower() != ".png":
+        raise InputError(f"-o {output}: a mask is a PNG file; -o {output.with_suffix('.png')}")
+    inputs = {path.resolve() for path in found}
+    taken: dict[Path, Path] = {}
+    for photo, mask in masks.items():
+        if mask.resolve() in inputs:
+            raise InputError(f"-o {output}: the mask of {photo} would overwrite the image {mask}; name another folder")
+        if mask in taken:
+            raise InputError(f"-o {output}: {taken[mask]} and {photo} would both become {mask}; rename one of them")
+        taken[mask] = photo
+    return masks
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOS and path.is_file())
+    if not found:
+        raise InputError(f"{folder}: holds no image; images end in {' '.join(PHOTOS)}")
+    return found
+
+
+def _write(picture: Image.Image, path: Path) -> None:
+    """Beside its place first, then renamed, so that no half of a PNG is ever taken for a mask."""
+    partial = path.with_name(f".partial.{path.name}")
+    try:
+        picture.save(partial, format="PNG")
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _one_line(error: Exception) -> str:
+    """The words of an error, with the file of an OSError first."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

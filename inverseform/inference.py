@@ -1,0 +1,230 @@
+"""From an image to class ids, whatever runs the network, and the use of an exported file by itself.
+
+`import inverseform.inference` brings numpy in, not torch: `inverseform predict` runs where torch is absent.
+"""
+
+import contextlib
+import ctypes
+import errno
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from pydantic import Field, ValidationError, model_validator
+
+from inverseform.settings import InputError, Settings
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Provider = Literal["cpu", "cuda"]
+"""Where onnxruntime runs a network."""
+
+FORMAT = "inverseform.onnx/1"
+PREPROCESSING = (
+    "RGB image, upright (EXIF orientation applied), 8 bits a channel; divide by 255, subtract mean, divide by std, "
+    "per channel; batch x 3 x height x width, float32, any height and width (padded inside). "
+    "The class of a pixel is the largest of its logits; there is no softmax in the graph."
+)
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_WARNINGS, _NOTHING = 2, 4  # onnxruntime's numbers for what it logs; 2 is what it starts with
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Deviation = Annotated[float, Field(gt=0)]
+
+
+class Manifest(Settings):
+    """What an exported file says about itself, in the metadata of its ONNX model."""
+
+    classes: tuple[str, ...] = Field(min_length=1, max_length=255)
+    """Names in the order of the logits."""
+    colours: tuple[tuple[Byte, Byte, Byte], ...]
+    """RGB of each class."""
+    mean: tuple[float, float, float]
+    """Taken off each channel, after the division by 255."""
+    std: tuple[Deviation, Deviation, Deviation]
+    """What each channel is then divided by."""
+    ignore_index: int
+    """The label of unknown pixels in the data it was trained on; never predicted."""
+    params: str
+    """SHA-256 of the training's section of params.yaml."""
+    inverse_net: str
+    """SHA-256 of the frozen inverse network of the training; empty where there was none."""
+    segmenter: str
+    """SHA-256 of the weights that were exported, boundary head included."""
+    licence: str
+    """Who may use it for what."""
+
+    @model_validator(mode="after")
+    def _one_colour_a_class(self) -> "Manifest":
+        if len(self.colours) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes and {len(self.colours)} colours; each class has one")
+        return self
+
+    def properties(self) -> dict[str, str]:
+        """The metadata to write: words as they are, all else as JSON."""
+        steps = {
+            "input": "image", "channels": "RGB", "layout": "NCHW", "dtype": "float32", "scale": 1 / 255,
+            "mean": self.mean, "std": self.std, "resize": None, "output": "logits", "decision": "argmax over axis 1",
+        }  # fmt: skip
+        about = {"format": FORMAT, "preprocessing": PREPROCESSING, "preprocessing_json": steps}
+        entries = {**about, **self.model_dump(mode="json")}
+        return {name: entry if isinstance(entry, str) else json.dumps(entry) for name, entry in entries.items()}
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str], *, source: Path) -> "Manifest":
+        """What `properties` wrote; keys that others added are let be.
+
+        Raises:
+            InputError: The file is not of `export`, or of another version of it.
+        """
+        found = properties.get("format")
+        if found != FORMAT:
+            raise InputError(
+                f"{source}: its metadata holds format {found!r} and {FORMAT!r} was expected; "
+                f"name a file that the stage export of this version wrote"
+            )
+        words = {name for name, field in cls.model_fields.items() if field.annotation is str}
+        try:
+            fields = {
+                name: text if name in words else json.loads(text)
+                for name, text in properties.items()
+                if name in cls.model_fields
+            }
+            return cls.model_validate_json(json.dumps(fields))
+        except (json.JSONDecodeError, ValidationError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{source}: its metadata was changed since the export ({reason}); export it again"
+            ) from error
+
+
+def segment(
+    logits_of: Callable[[Any], Any],
+    image: UInt8[Any, "3 height width"],
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> UInt8[Any, "height width"]:
+    """Class ids of an image, at its size: normalise, run, take the largest logit.
+
+    A numpy array goes through numpy and a tensor through torch, on its device: the one truth for evaluation and for
+    the exported file.
+
+    Args:
+        logits_of: From (1, 3, height, width), normalised, to (1, classes, height, width).
+        image: RGB, 0 to 255.
+        mean: Per channel, of images in [0, 1].
+        std: Per channel.
+    """
+    space: Any = _array_functions(image)
+    offset, scale = (space.asarray(x, dtype=space.float32, device=image.device)[:, None, None] for x in (mean, std))
+    normalised = (space.asarray(image, dtype=space.float32) / 255 - offset) / scale
+    return space.asarray(space.argmax(logits_of(normalised[None])[0], 0), dtype=space.uint8)
+
+
+class OnnxSegmenter:
+    """A network in an ONNX file, used with nothing but that file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is no ONNX file, none of ours, or the provider is not to be had.
+    """
+
+    def __init__(self, path: Path, *, provider: Provider = "cpu") -> None:
+        self._session = open_session(path, provider=provider)
+        self.manifest = Manifest.read(self._session.get_modelmeta().custom_metadata_map, source=path)
+        outputs, classes = self._session.get_outputs()[0].shape[1], len(self.manifest.classes)
+        if outputs != classes:
+            raise InputError(f"{path}: {outputs} logits a pixel and {classes} classes in its metadata; export it again")
+
+    def logits(
+        self, images: Float32[np.ndarray, "batch 3 height width"]
+    ) -> Float32[np.ndarray, "batch classes height width"]:
+        """Logits of normalised images.
+
+        Raises:
+            InputError: onnxruntime cannot run it, as when an image does not fit in memory.
+        """
+        try:
+            logits: Any = self._session.run(["logits"], {"image": images})[0]
+        except Exception as error:  # onnxruntime's errors have no base class of their own
+            size = f"{images.shape[3]} x {images.shape[2]}"
+            raise InputError(f"image of {size}: onnxruntime stopped at it ({error}); give it a smaller one") from error
+        return logits
+
+    def __call__(self, image: UInt8[np.ndarray, "3 height width"]) -> UInt8[np.ndarray, "height width"]:
+        """Class ids of an RGB image."""
+        return segment(self.logits, image, mean=self.manifest.mean, std=self.manifest.std)
+
+
+def open_session(path: Path, *, provider: Provider) -> "InferenceSession":
+    """An onnxruntime session that runs where it was asked to, or an error.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is no ONNX file, or onnxruntime would run it elsewhere than on `provider`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such ONNX file; the stage export writes one", str(path))
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"{path}: onnxruntime is missing ({error}); pip install 'inverseform[onnx-cpu]'") from error
+    wanted = _PROVIDERS[provider]
+    if wanted not in onnxruntime.get_available_providers():
+        raise InputError(
+            f"provider {provider}: onnxruntime {onnxruntime.__version__} was built without {wanted}; "
+            f"pip uninstall onnxruntime and pip install 'inverseform[onnx-gpu]', or ask for cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    # Left to itself it pins a thread to each core of the machine, with an [E] line a core where a container has fewer.
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    with _without_log(onnxruntime) if provider == "cuda" else contextlib.nullcontext():
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=[wanted])
+        except Exception as error:  # onnxruntime's errors have no base class of their own
+            reason = str(error).rpartition(":")[2].strip()
+            raise InputError(f"{path}: not a file that onnxruntime reads ({reason}); name an ONNX file") from error
+    if wanted not in session.get_providers():
+        raise InputError(
+            f"provider {provider}: onnxruntime fell back to {session.get_providers()[0]}, for {_lacking_for_cuda()}; "
+            f"install what is missing, or ask for cpu"
+        )
+    return session
+
+
+@contextlib.contextmanager
+def _without_log(onnxruntime: Any) -> Iterator[None]:  # noqa: ANN401 (a module)
+    """Look for CUDA's libraries where pip puts them, and keep quiet what is then said in our own words."""
+    onnxruntime.set_default_logger_severity(_NOTHING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
+
+
+def _lacking_for_cuda() -> str:
+    """What most likely keeps CUDA from starting: the driver, or the libraries above it."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return f"there is no NVIDIA driver here ({error})"
+    return "CUDA 13 or cuDNN 9 is not to be found; pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+
+def _array_functions(array: Any) -> Any:  # noqa: ANN401 (numpy and torch name the same functions alike)
+    """The module that an array belongs to."""
+    if isinstance(array, np.ndarray):
+        return np
+    import torch
+
+    return torch

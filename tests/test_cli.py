@@ -1,0 +1,233 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from typer.testing import CliRunner
+
+import inverseform
+from inverseform.cli import app
+from inverseform.inference import Manifest
+
+COLOURS = ((10, 20, 30), (200, 0, 0), (0, 200, 90))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A real ONNX network that scores each pixel by its closeness to the colour of each class, so masks are known."""
+    colours = np.array(COLOURS, np.float64) / 255
+    weights = numpy_helper.from_array((2 * colours)[..., None, None].astype(np.float32), "weights")
+    bias = numpy_helper.from_array(-(colours**2).sum(1).astype(np.float32), "bias")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weights", "bias"], ["logits"])],
+        "network",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [weights, bias],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    manifest = Manifest(
+        classes=("night", "fire", "grass"), colours=COLOURS, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
+        ignore_index=255, params="a" * 64, inverse_net="", segmenter="b" * 64, licence="none",
+    )  # fmt: skip
+    helper.set_model_props(network, manifest.properties())
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    onnx.save(network, path)
+    return path
+
+
+@pytest.fixture
+def classes() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 3, (13, 17), np.uint8)
+
+
+def photo_of(classes: np.ndarray, path: Path, **options) -> Path:
+    Image.fromarray(np.array(COLOURS, np.uint8)[classes]).save(path, **options)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def refusal(*arguments) -> str:
+    """What is said on the way out with status 2: one line."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_mask_holds_class_ids_in_the_colours_of_the_network(model, classes, tmp_path):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    assert run("predict", model, photo, "-o", tmp_path / "mask.png").exit_code == 0
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert mask.mode == "P"
+        assert np.array_equal(np.asarray(mask), classes)
+        assert np.array_equal(np.asarray(mask.convert("RGB")), np.array(COLOURS)[classes])
+    assert names(tmp_path) == ["mask.png", "photo.png"]
+
+
+def test_a_photo_is_turned_upright_first(model, classes, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side: a viewer turns it a quarter to the right
+    photo = photo_of(classes, tmp_path / "photo.png", exif=exif)
+    assert run("predict", model, photo, "-o", tmp_path / "mask.png").exit_code == 0
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert np.array_equal(np.asarray(mask), np.rot90(classes, -1))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_any_8_bit_photo_is_read(model, classes, tmp_path, mode):
+    with Image.open(photo_of(classes, tmp_path / "photo.png")) as photo:
+        photo.convert(mode).save(tmp_path / "photo.tif")
+    assert run("predict", model, tmp_path / "photo.tif", "-o", tmp_path / "mask.png").exit_code == 0
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert mask.size == (17, 13)
+
+
+def test_several_photos_and_folders_go_into_a_folder(model, classes, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    photo_of(classes, tmp_path / "photos" / "one.png")
+    photo_of(classes.T, tmp_path / "photos" / "two.BMP")
+    (tmp_path / "photos" / "notes.txt").write_text("no photo")
+    single = photo_of(classes[::-1], tmp_path / "three.png")
+    result = run("predict", model, tmp_path / "photos", single, "-o", tmp_path / "masks")
+    assert result.exit_code == 0
+    assert names(tmp_path / "masks") == ["one.png", "three.png", "two.png"]
+    assert result.stdout.split() == [str(tmp_path / "masks" / name) for name in ("one.png", "two.png", "three.png")]
+    with Image.open(tmp_path / "masks" / "two.png") as mask:
+        assert np.array_equal(np.asarray(mask), classes.T)
+
+
+def test_an_overlay_is_half_photo_half_classes(model, tmp_path):
+    Image.new("RGB", (4, 3), (210, 10, 0)).save(tmp_path / "photo.png")
+    assert run("predict", model, tmp_path / "photo.png", "-o", tmp_path / "mask.png", "--overlay").exit_code == 0
+    with Image.open(tmp_path / "mask.overlay.png") as overlay:
+        assert overlay.getpixel((0, 0)) == (205, 5, 0)
+
+
+def test_a_missing_network_is_named(tmp_path, classes):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    assert "absent.onnx: no such ONNX file" in refusal("predict", "absent.onnx", photo, "-o", tmp_path / "mask.png")
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path, classes):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    assert "not a file that onnxruntime reads" in refusal("predict", photo, photo, "-o", tmp_path / "mask.png")
+    assert names(tmp_path) == ["photo.png"]
+
+
+def test_an_onnx_file_of_others_is_refused(model, classes, tmp_path):
+    foreign = onnx.load(model)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    photo = photo_of(classes, tmp_path / "photo.png")
+    line = refusal("predict", tmp_path / "foreign.onnx", photo, "-o", tmp_path / "mask.png")
+    assert "foreign.onnx: its metadata holds format None" in line
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
+def test_a_truncated_photo_is_refused_and_nothing_written(model, classes, tmp_path, name):
+    photo = photo_of(np.kron(classes, np.ones((20, 20), np.uint8)), tmp_path / name)
+    photo.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
+    assert f"{name}: cannot be read as an image" in refusal("predict", model, photo, "-o", tmp_path / "mask.png")
+    assert names(tmp_path) == [name]
+
+
+def test_what_is_no_photo_is_refused(model, tmp_path):
+    (tmp_path / "photo.png").write_text("no photo")
+    line = refusal("predict", model, tmp_path / "photo.png", "-o", tmp_path / "mask.png")
+    assert "photo.png: cannot be read as an image" in line
+
+
+def test_a_photo_that_is_not_there_is_named(model, tmp_path):
+    line = refusal("predict", model, tmp_path / "photo.png", "-o", tmp_path / "mask.png")
+    assert f"{tmp_path / 'photo.png'}: No such file or directory" in line
+
+
+def test_more_than_8_bits_are_refused(model, tmp_path):
+    Image.fromarray(np.full((4, 5), 40000, np.uint16)).save(tmp_path / "photo.png")
+    line = refusal("predict", model, tmp_path / "photo.png", "-o", tmp_path / "mask.png")
+    assert "mode I;16; 8 bits a channel is the rule" in line
+
+
+def test_a_missing_output_folder_is_named_with_the_remedy(model, classes, tmp_path):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    assert f"mkdir -p {tmp_path / 'to'}" in refusal("predict", model, photo, "-o", tmp_path / "to" / "mask.png")
+    assert f"mkdir -p {tmp_path / 'to'}" in refusal("predict", model, photo, photo, "-o", tmp_path / "to")
+
+
+def test_an_empty_folder_of_photos_is_refused(model, tmp_path):
+    (tmp_path / "photos").mkdir()
+    assert "photos: holds no image" in refusal("predict", model, tmp_path / "photos", "-o", tmp_path)
+
+
+def test_no_mask_overwrites_a_photo_or_another_mask(model, classes, tmp_path):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    before = photo.read_bytes()
+    assert "would overwrite the image" in refusal("predict", model, photo, "-o", photo)
+    assert "would overwrite the image" in refusal("predict", model, photo, "-o", tmp_path)
+    assert photo.read_bytes() == before
+    twin = photo_of(classes, tmp_path / "photo.bmp")
+    (tmp_path / "masks").mkdir()
+    assert "would both become" in refusal("predict", model, photo, twin, "-o", tmp_path / "masks")
+
+
+def test_a_mask_is_a_png(model, classes, tmp_path):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    assert f"-o {tmp_path / 'mask.png'}" in refusal("predict", model, photo, "-o", tmp_path / "mask.jpg")
+
+
+def test_the_version_is_told():
+    assert run("--version").stdout == f"inverseform {inverseform.__version__}\n"
+
+
+ALONE = """
+import sys
+
+absent = {"torch", "torchvision", "timm", "pyarrow", "pandas", "onnx", "onnxscript", "safetensors", "matplotlib",
+          "yaml", "scipy", "lightning_fabric", "kfp", "dvc", "nibabel", "nilearn"}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from inverseform.cli import app
+app(prog_name="inverseform")
+"""
+
+
+def test_the_onnx_file_is_enough(model, classes, tmp_path):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    environment = {**os.environ, "PYTHONPATH": str(Path(inverseform.__file__).parents[1])}
+    command = [sys.executable, "-W", "error", "-c", ALONE, "predict", model, photo, "-o", tmp_path / "mask.png"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert np.array_equal(np.asarray(mask), classes)
+
+
+def test_a_provider_that_is_not_there_is_an_error_in_one_line(model, classes, tmp_path):
+    photo = photo_of(classes, tmp_path / "photo.png")
+    environment = {**os.environ, "PYTHONPATH": str(Path(inverseform.__file__).parents[1])}
+    command = [sys.executable, "-c", ALONE, "predict", model, photo, "-o", tmp_path / "mask.png", "--provider=cuda"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if ran.returncode == 0:
+        pytest.skip("there is a GPU here, so the provider is there")
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+    assert "provider cuda" in ran.stderr
+    assert not (tmp_path / "mask.png").exists()

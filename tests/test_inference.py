@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from onnx import TensorProto, helper, numpy_helper
+from pydantic import ValidationError
+
+from inverseform.inference import Manifest, OnnxSegmenter, open_session, segment
+from inverseform.networks import normalise
+from inverseform.settings import InputError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MANIFEST = Manifest(
+    classes=("sky", "tree", "road"),
+    colours=((0, 0, 255), (0, 255, 0), (128, 128, 128)),
+    mean=MEAN,
+    std=STD,
+    ignore_index=255,
+    params="a" * 64,
+    inverse_net="",
+    segmenter="b" * 64,
+    licence="for tests: 'quotes', \"more\" and ümlauts",
+)
+
+
+def onnx_file(path: Path, *, properties: dict[str, str] | None = None, classes: int = 3) -> Path:
+    """A real ONNX network of one 1 x 1 convolution with fixed weights."""
+    weights = np.random.default_rng(0).standard_normal((classes, 3, 1, 1)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weights"], ["logits"])],
+        "network",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes, "height", "width"])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, MANIFEST.properties() if properties is None else properties)
+    onnx.save(model, path)
+    return path
+
+
+images = arrays(np.uint8, st.tuples(st.just(3), st.integers(1, 9), st.integers(1, 9)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(image=images)
+def test_numpy_and_torch_give_the_same_classes(image):
+    weights = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    by_numpy = segment(lambda x: np.einsum("kc,bchw->bkhw", weights, x), image, mean=MEAN, std=STD)
+    by_torch = segment(
+        lambda x: torch.einsum("kc,bchw->bkhw", torch.from_numpy(weights), x),
+        torch.from_numpy(image), mean=MEAN, std=STD,
+    )  # fmt: skip
+    assert by_numpy.dtype == np.uint8 and by_torch.dtype == torch.uint8
+    assert by_numpy.shape == image.shape[1:]
+    # A tie may fall either way by rounding: random weights give none but between equal pixels of equal sums.
+    assert np.array_equal(by_numpy, by_torch.numpy())
+
+
+@settings(deadline=None, max_examples=30)
+@given(image=images)
+def test_a_network_is_given_what_it_was_trained_on(image):
+    given_to = []
+
+    def network(batch):
+        given_to.append(batch)
+        return batch
+
+    segment(network, image, mean=MEAN, std=STD)
+    segment(network, torch.from_numpy(image), mean=MEAN, std=STD)
+    trained_on = normalise(torch.from_numpy(image)[None], mean=MEAN, std=STD)
+    assert given_to[0].dtype == np.float32
+    assert np.array_equal(given_to[0], trained_on.numpy())
+    assert torch.equal(given_to[1], trained_on)
+
+
+def test_a_file_is_used_with_the_normalisation_it_holds(tmp_path):
+    image = np.random.default_rng(2).integers(0, 256, (3, 7, 11), np.uint8)
+    network = OnnxSegmenter(onnx_file(tmp_path / "network.onnx"))
+    weights = np.random.default_rng(0).standard_normal((3, 3, 1, 1)).astype(np.float32)[..., 0, 0]
+    by_hand = [
+        [np.argmax(weights @ ((image[:, y, x] / 255 - MEAN) / STD)) for x in range(11)] for y in range(7)
+    ]  # fmt: skip
+    assert np.array_equal(network(image), by_hand)
+
+
+def test_metadata_comes_back_as_it_was_written(tmp_path):
+    network = OnnxSegmenter(onnx_file(tmp_path / "network.onnx"))
+    assert network.manifest == MANIFEST
+
+
+def test_keys_that_others_add_are_let_be(tmp_path):
+    path = onnx_file(tmp_path / "network.onnx", properties={**MANIFEST.properties(), "author": "somebody"})
+    assert OnnxSegmenter(path).manifest == MANIFEST
+
+
+def test_preprocessing_is_there_for_programs_too():
+    steps = json.loads(MANIFEST.properties()["preprocessing_json"])
+    assert steps["mean"] == list(MEAN) and steps["std"] == list(STD) and steps["scale"] == 1 / 255
+
+
+def test_each_class_has_a_colour():
+    with pytest.raises(ValidationError, match="3 classes and 1 colours"):
+        Manifest.model_validate({**MANIFEST.model_dump(), "colours": ((0, 0, 0),)})
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x0a\x12\x07pytorch"])
+def test_what_is_no_onnx_file_is_refused(tmp_path, content):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"network\.onnx: not a file that onnxruntime reads \(.+\); name an ONNX file"):
+        OnnxSegmenter(path)
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path):
+    path = onnx_file(tmp_path / "network.onnx")
+    path.write_bytes(path.read_bytes()[:90])
+    with pytest.raises(InputError, match="not a file that onnxruntime reads"):
+        OnnxSegmenter(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised:
+        OnnxSegmenter(tmp_path / "absent.onnx")
+    assert raised.value.filename == str(tmp_path / "absent.onnx")
+
+
+def test_an_onnx_file_of_others_is_refused(tmp_path):
+    with pytest.raises(InputError, match="metadata holds format None"):
+        OnnxSegmenter(onnx_file(tmp_path / "network.onnx", properties={}))
+
+
+def test_another_version_of_the_metadata_is_refused(tmp_path):
+    properties = {**MANIFEST.properties(), "format": "inverseform.onnx/99"}
+    with pytest.raises(InputError, match=r"inverseform\.onnx/99.+was expected"):
+        OnnxSegmenter(onnx_file(tmp_path / "network.onnx", properties=properties))
+
+
+@pytest.mark.parametrize("change", [{"mean": "[0.1"}, {"std": "[0, 1, 1]"}, {"classes": '["one"]'}, {"colours": "7"}])
+def test_changed_metadata_is_refused(tmp_path, change):
+    with pytest.raises(InputError, match="metadata was changed since the export"):
+        OnnxSegmenter(onnx_file(tmp_path / "network.onnx", properties={**MANIFEST.properties(), **change}))
+
+
+def test_as_many_logits_as_classes(tmp_path):
+    with pytest.raises(InputError, match="4 logits a pixel and 3 classes"):
+        OnnxSegmenter(onnx_file(tmp_path / "network.onnx", classes=4))
+
+
+def test_a_session_runs_where_it_was_asked_to_or_not_at_all(tmp_path, capfd):
+    path = onnx_file(tmp_path / "network.onnx")
+    assert open_session(path, provider="cpu").get_providers() == ["CPUExecutionProvider"]
+    try:
+        session = open_session(path, provider="cuda")
+    except InputError as error:
+        # Without a GPU onnxruntime falls back silently (its GPU build), or has nothing to fall back from.
+        assert "provider cuda: onnxruntime" in str(error) and "ask for cpu" in str(error)
+    else:
+        assert session.get_providers()[0] == "CUDAExecutionProvider"
+    assert capfd.readouterr() == ("", "")
