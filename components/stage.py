@@ -1,0 +1,225 @@
+"""The command line of a stage, read from the signature of its function.
+
+A stage is `def stage(params: Params, *, samples: Input, pairs: Output) -> Report`. Two engines call the same module:
+
+- DVC and people: ``python -m components.synthesize --params params.yaml --samples DIR --pairs DIR``
+- Kubeflow Pipelines: ``python -m components.synthesize --executor-input JSON``
+
+Outputs are made under another name beside the wanted one and renamed when the stage has succeeded, so that nothing
+half-written is taken for whole. A lock beside each output keeps two runs from writing the same place.
+"""
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import hashlib
+import inspect
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal
+
+from inverseform import params
+from inverseform.settings import InputError, Settings
+
+Input = Annotated[Path, "input"]
+"""A file or folder that the stage reads."""
+Output = Annotated[Path, "output"]
+"""A file or folder that the stage makes."""
+Scratch = Annotated[Path, "scratch"]
+"""A folder for checkpoints, which outlives an interrupted run and is emptied by a finished one."""
+Report = dict[str, Any]
+"""The figures of a run, by name: scalars, which become KFP metrics and output parameters."""
+
+log = logging.getLogger("inverseform")
+
+
+def ports(function: Callable[..., Report], kind: Literal["input", "output", "scratch"]) -> list[str]:
+    """Names of the parameters of a stage that are inputs, outputs or scratch folders, in the order of its signature."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    return [name for name, hint in hints.items() if kind in getattr(hint, "__metadata__", ())]
+
+
+def main(function: Callable[..., Report]) -> None:
+    """Run a stage from the command line; leaves with 0, with 2 for bad input, 130 or 143 when interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        settings, paths, executor = _arguments(function, sys.argv[1:])
+        report = run(function, settings, paths)
+        if executor is not None:
+            _write_executor_output(executor, report)
+    except (InputError, OSError) as error:
+        sys.exit(_refusal(error))
+    except KeyboardInterrupt:
+        log.error("%s: interrupted", function.__name__)
+        sys.exit(130)
+    figures = (f"{name} {value:.4g}" for name, value in report.items() if isinstance(value, float))
+    log.info("%s: %s", function.__name__, ", ".join(figures) or "done")
+
+
+def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str, Path]) -> Report:
+    """Call a stage so that its outputs appear whole or not at all.
+
+    Args:
+        function: The stage.
+        settings: Its section of params.yaml.
+        paths: A path for every input, output and scratch folder of its signature.
+
+    Raises:
+        FileNotFoundError: An input does not exist.
+    """
+    for name in ports(function, "input"):
+        if not paths[name].exists():
+            raise FileNotFoundError(
+                errno.ENOENT, f"no such file or folder for --{name.replace('_', '-')}; run the stage that makes it",
+                str(paths[name]),
+            )  # fmt: skip
+    outputs = {name: paths[name] for name in ports(function, "output")}
+    with contextlib.ExitStack() as held:
+        for path in outputs.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_lock(path))
+        partial = {name: _beside(path, "partial") for name, path in outputs.items()}
+        for path in partial.values():
+            held.callback(_remove, path)
+            _remove(path)
+        report = function(settings, **{**paths, **partial})
+        for name, path in outputs.items():
+            _remove(path)
+            partial[name].rename(path)
+    for name in ports(function, "scratch"):
+        _remove(paths[name])
+    return report
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names: what a run's checkpoint must agree with."""
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            total.update(str(file.relative_to(path)).encode())
+            with file.open("rb") as opened:
+                total.update(hashlib.file_digest(opened, "sha256").digest())
+    return total.hexdigest()
+
+
+def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settings, dict[str, Path], dict | None]:
+    """Settings, paths and, under KFP, the executor input."""
+    parser = argparse.ArgumentParser(description=inspect.getdoc(function))
+    parser.add_argument("--executor-input", help="the JSON that Kubeflow Pipelines hands over, instead of all others")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings (default: %(default)s)")
+    parser.add_argument("--overrides", default="{}", metavar="JSON", help="settings to change, of this stage's section")
+    names = [*ports(function, "input"), *ports(function, "output"), *ports(function, "scratch")]
+    for name in names:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path)
+    given = parser.parse_args(argv)
+    section, settings = function.__name__, typing.get_type_hints(function)["params"]
+    if given.executor_input:
+        executor = json.loads(given.executor_input)
+        text = executor["inputs"]["parameterValues"]["params"]
+        return params.parse_section(text, section, settings), _executor_paths(function, executor), executor
+    missing = [f"--{name.replace('_', '-')}" for name in names if getattr(given, name) is None]
+    if missing:
+        parser.error(f"{', '.join(missing)} missing: say where to read and write")
+    return (
+        params.load_section(given.params, section, settings, overrides=given.overrides),
+        {name: getattr(given, name) for name in names},
+        None,
+    )
+
+
+def _executor_paths(function: Callable[..., Report], executor: dict) -> dict[str, Path]:
+    """Local paths of the artifacts named in KFP's executor input; scratch folders are parameters."""
+    paths = {}
+    for name in ports(function, "input"):
+        paths[name] = _local_path(executor["inputs"]["artifacts"][name]["artifacts"][0])
+    for name in ports(function, "output"):
+        paths[name] = _local_path(executor["outputs"]["artifacts"][name]["artifacts"][0])
+    for name in ports(function, "scratch"):
+        paths[name] = Path(executor["inputs"]["parameterValues"][name])
+    return paths
+
+
+def _local_path(artifact: dict) -> Path:
+    """Where KFP's launcher mounts an artifact: gs:// is /gcs/, s3:// is /s3/, minio:// is /minio/; a path is itself."""
+    if custom := artifact.get("customPath"):
+        return Path(custom)
+    scheme, separator, rest = artifact["uri"].partition("://")
+    if not separator:
+        return Path(artifact["uri"])
+    folder = {"gs": "gcs", "s3": "s3", "minio": "minio", "oci": "oci"}.get(scheme)
+    if folder is None:
+        raise InputError(f"artifact URI {artifact['uri']}: the schemes are gs, s3, minio and oci; store it at one")
+    return Path("/", folder, rest)
+
+
+def _write_executor_output(executor: dict, report: Report) -> None:
+    """Tell KFP which artifacts and parameters there are; a container component has none but those listed here."""
+    outputs = executor["outputs"]
+    figures = {name: value for name, value in report.items() if isinstance(value, (bool, int, float, str))}
+    artifacts = {}
+    for name, entry in outputs.get("artifacts", {}).items():
+        artifact = entry["artifacts"][0]
+        metadata = figures if name == "metrics" else {}
+        artifacts[name] = {"artifacts": [{"name": artifact["name"], "uri": artifact["uri"], "metadata": metadata}]}
+    parameters = {name: figures[name] for name in outputs.get("parameters", {})}
+    file = Path(outputs["outputFile"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
+
+
+def _refusal(error: Exception) -> int:
+    """Print what was wrong with what was handed in; the exit status."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'a file'}: {error.strerror or error}"
+        if error.errno == errno.ENOSPC:
+            text = f"{error.filename or 'the output'}: the disk is full; free some space and run the stage again"
+    print(f"error: {text}", file=sys.stderr)
+    return 2
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the right to write a path, waiting for a run that has it (an orphan of a killed one, say) to end."""
+    name = _beside(path, "lock")
+    while True:
+        with open(name, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("%s is being written by another run; waiting for it to end", path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # The holder before us unlinked its file: ours counts only if it is still the one others would open.
+            if not (name.exists() and os.path.samestat(os.fstat(file.fileno()), name.stat())):
+                continue
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)
+            return
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f".{what}.{path.name}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Turn SIGTERM into an exit that unwinds the stack, so that partial outputs go and checkpoints stay."""
+    raise SystemExit(128 + signum)

@@ -1,0 +1,147 @@
+"""Stage 4: samples and the frozen inverse network to a segmentation network."""
+
+import json
+import time
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from components import stage
+from components.progress import track
+from components.stage import Input, Output, Report, Scratch
+from inverseform import networks, weights
+from inverseform.boundary_aware import BoundaryAwareLoss, LossParams
+from inverseform.data.augment import AugmentParams, augment
+from inverseform.data.sample_store import SampleStore
+from inverseform.inverse_net import load as load_inverse_net
+from inverseform.loss import InverseFormLoss
+from inverseform.networks import Card, NetworkParams, normalise
+from inverseform.settings import InputError, Settings
+from inverseform.training.checkpoint import Place, fingerprint
+from inverseform.training.loop import train
+from inverseform.training.optimiser import OptimiserParams
+
+Channels = tuple[float, float, float]
+"""A number for red, green and blue."""
+
+
+class Batch(NamedTuple):
+    """What a step of training sees."""
+
+    images: Float[Tensor, "batch 3 height width"]
+    """Normalised."""
+    labels: UInt8[Tensor, "batch height width"]
+
+
+class TrainSegmentationParams(Settings):
+    """The segmentation network, with the frozen inverse network in its loss."""
+
+    network: NetworkParams
+    augment: AugmentParams
+    loss: LossParams
+    optimiser: OptimiserParams
+
+
+def train_segmentation(
+    params: TrainSegmentationParams,
+    *,
+    samples: Input,
+    inverse_net: Input,
+    segmenter: Output,
+    metrics: Output,
+    curves: Output,
+    checkpoints: Scratch,
+) -> Report:
+    """Minimise eq. (6) over the training samples; the boundary head is kept, for export to take off."""
+    begun = time.monotonic()
+    store, settings = SampleStore.open(samples), params.model_dump(mode="json")
+    criterion = loss_of(params.loss, store, inverse_net)
+    torch.manual_seed(params.optimiser.seed)
+    network = networks.build(params.network, num_classes=len(store.info.classes))
+    mean, std = image_statistics(store)
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        prediction = model(batch.images)
+        terms = criterion(prediction.segmentation, batch.labels, boundary_logits=prediction.boundary)
+        return terms._asdict()
+
+    run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
+    steps = train(
+        network,
+        lambda step: draw_batch(store, params, step, mean=mean, std=std),
+        loss,
+        params.optimiser,
+        place=Place(checkpoints, run),
+    )
+    history = []
+    for step in track(steps, description="segmentation network, step", total=params.optimiser.steps):
+        history = step.history
+    card = Card(
+        network=params.network,
+        classes=store.info.classes,
+        colours=store.info.colours,
+        mean=mean,
+        std=std,
+        inverse_net=weights.digest(inverse_net) if params.loss.gamma else None,
+        params=fingerprint(settings),
+    )
+    networks.save(segmenter, network, card)
+    pd.DataFrame(history).to_csv(curves, index=False)
+    figures = {f"train_{name}": value for name, value in history[-1].items() if name != "step"}
+    metrics.write_text(json.dumps(figures, indent=1) + "\n")
+    return {**figures, "seconds": time.monotonic() - begun}
+
+
+def loss_of(params: LossParams, store: SampleStore, inverse_net: Input) -> BoundaryAwareLoss:
+    """Eq. (6) with the network of a folder frozen inside.
+
+    Raises:
+        InputError: The network was trained on other boundaries than those of the samples.
+    """
+    net = load_inverse_net(inverse_net)
+    if net.settings.boundary != store.info.boundary:
+        raise InputError(
+            f"{inverse_net} was trained on boundaries made with {net.settings.boundary} and the samples have "
+            f"{store.info.boundary}; run `dvc repro` so that both come from the same ingest"
+        )
+    inverse = InverseFormLoss(net, distance=params.distance)
+    return BoundaryAwareLoss(inverse, beta=params.beta, gamma=params.gamma, num_classes=len(store.info.classes))
+
+
+def draw_batch(
+    store: SampleStore, params: TrainSegmentationParams, step: int, *, mean: Channels, std: Channels
+) -> Batch:
+    """The batch of a step: every sample once an epoch, in an order and an augmentation drawn from seed and step."""
+    size, count, seed = params.optimiser.batch, store.size("train"), params.optimiser.seed
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    parts = []
+    for position in range(step * size, (step + 1) * size):
+        epoch, place = divmod(position, count)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        parts.append(augment(store.sample("train", int(order[place])), params.augment, generator=generator))
+    images, labels = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
+    return Batch(normalise(images, mean=mean, std=std), labels)
+
+
+def image_statistics(
+    store: SampleStore, most: int = 256
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of the training images, per channel, in [0, 1]; from evenly spread samples."""
+    count = store.size("train")
+    total, square, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
+    for index in range(0, count, -(-count // most)):
+        image = store.sample("train", index).image.double() / 255
+        total += image.sum(dim=(1, 2))
+        square += image.square().sum(dim=(1, 2))
+        pixels += image[0].numel()
+    mean = total / pixels
+    std = (square / pixels - mean.square()).clamp(min=1e-6).sqrt()
+    red, green, blue = zip(mean.tolist(), std.tolist(), strict=True)
+    return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
+
+
+if __name__ == "__main__":
+    stage.main(train_segmentation)

@@ -1,0 +1,190 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import jaccard_score
+
+from components import stage
+from components.evaluate import EvaluateParams, evaluate
+from inverseform import networks, weights
+from inverseform.boundary import BoundaryParams, boundaries
+from inverseform.data.dataset import Reading, encode_png
+from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
+from inverseform.metrics import GateParams
+from inverseform.metrics.boundary import BoundaryAccuracy
+from inverseform.settings import InputError
+
+CLASSES = ("ground", "box", "ball")
+COLOURS = ((90, 90, 90), (200, 60, 40), (40, 90, 200))
+COUNTS = {"train": 1, "val": 3, "test": 0}
+
+
+def scene(seed):
+    """A box on the ground, at sizes no stride divides; scene 0 is the ground alone, scene 2 has ignored pixels."""
+    random = np.random.default_rng(seed)
+    labels = np.zeros((50 + seed, 71), dtype=np.uint8)
+    if seed:
+        top, left = random.integers(5, 20, 2)
+        labels[top : top + 20, left : left + 30] = 1 + seed % 2
+    if seed == 2:
+        labels[:6] = 255
+    image = (
+        np.array([*COLOURS, (0, 0, 0)])[np.minimum(labels, 3)] + random.integers(0, 30, (*labels.shape, 3))
+    ).astype(np.uint8)
+    boundary, valid = boundaries(torch.from_numpy(labels)[None], num_classes=len(CLASSES))
+    return stored(f"scene/{seed} <b>", Reading(encode_png(image), image, labels), boundary[0], valid[0])
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Samples, a network with fresh weights, and curves, as the stages before would have left them."""
+    folder = tmp_path_factory.mktemp("inputs")
+    info = DatasetInfo(
+        source="drawn",
+        classes=CLASSES,
+        colours=COLOURS,
+        boundary=BoundaryParams(operator="sobel", radius=1),
+        counts=COUNTS,
+    )
+    (folder / "samples").mkdir()
+    for split, count in COUNTS.items():
+        write_samples(folder / "samples", info, split, [scene(number) for number in range(count)], shard_bytes=1 << 20)
+    write_info(folder / "samples", info)
+    save_segmenter(folder / "segmenter", classes=CLASSES)
+    (folder / "curves.csv").write_text("step,total,boundary\n0,2.0,0.5\n5,1.0,0.25\n")
+    return {"samples": folder / "samples", "segmenter": folder / "segmenter", "curves": folder / "curves.csv"}
+
+
+def save_segmenter(folder, *, classes):
+    backbone = networks.TimmHrnetParams(architecture="hrnet_w18_small_v2", pretrained=False)
+    params = networks.HrnetParams(name="hrnet", backbone=backbone, boundary_head=True)
+    torch.manual_seed(0)
+    card = networks.Card(
+        network=params, classes=classes, colours=COLOURS[: len(classes)], mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25),
+        inverse_net="ab" * 32, params="cd" * 32,
+    )  # fmt: skip
+    network = networks.build(params, num_classes=len(classes)).eval()
+    # Fresh weights give every pixel the same class; without the mean of its logits, each class wins somewhere.
+    with torch.no_grad():
+        network.segmentation_head.classify.bias -= network(torch.randn(1, 3, 64, 64)).segmentation.mean((0, 2, 3))
+    networks.save(folder, network, card)
+
+
+def settings(*, split="val", overlays=2, miou=0.0, mba=0.0):
+    return EvaluateParams(split=split, overlays=overlays, gate=GateParams(miou=miou, mba=mba))
+
+
+def outputs(folder):
+    names = {"metrics": "metrics.json", "gate": "gate.json", "plots": "plots", "report": "report.html"}
+    return {port: folder / name for port, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def evaluated(inputs, tmp_path_factory):
+    """The stage's outputs and its report."""
+    made = outputs(tmp_path_factory.mktemp("reports"))
+    return made, stage.run(evaluate, settings(), {**inputs, **made})
+
+
+def test_figures_are_those_of_the_predictions_pooled_over_the_split(inputs, evaluated):
+    store, (network, card) = SampleStore.open(inputs["samples"]), networks.load(inputs["segmenter"])
+    labels, predicted, boundary = [], [], BoundaryAccuracy()
+    for index in range(store.size("val")):
+        sample = store.sample("val", index)
+        with torch.no_grad():
+            images = networks.normalise(sample.image[None], mean=card.mean, std=card.std)
+            found = network(images).segmentation.argmax(1)[0].byte()
+        boundary.update(found, sample.labels)
+        labels.append(sample.labels[sample.labels != 255])
+        predicted.append(found[sample.labels != 255])
+    actual, guessed = torch.cat(labels).numpy(), torch.cat(predicted).numpy()
+    assert len(np.unique(guessed)) > 1
+    iou = jaccard_score(actual, guessed, average=None, labels=range(3), zero_division=0)
+    made, report = evaluated
+    metrics = json.loads(made["metrics"].read_text())
+    assert metrics["pixel_accuracy"] == pytest.approx((actual == guessed).mean(), abs=1e-3)
+    assert [metrics["iou"][name] for name in CLASSES] == pytest.approx(iou, abs=1e-3)
+    assert metrics["miou"] == pytest.approx(iou.mean(), abs=1e-3)
+    assert metrics["mba"] == pytest.approx(boundary.scores().mba, abs=1e-3)
+    assert metrics["images"] == 3
+    assert metrics["images_without_boundary"] == 1
+    assert report["miou"] == metrics["miou"]
+
+
+def test_the_gate_names_the_network_it_was_held_against(inputs, evaluated):
+    made, report = evaluated
+    gate = json.loads(made["gate"].read_text())
+    assert gate["segmenter"] == weights.digest(inputs["segmenter"])
+    assert gate["passed"] is report["passed"] is True
+    assert [(check["metric"], check["threshold"]) for check in gate["checks"]] == [("miou", 0.0), ("mba", 0.0)]
+
+
+def test_a_gate_not_passed_is_told_and_stops_nothing(inputs, tmp_path, caplog):
+    made = outputs(tmp_path)
+    report = stage.run(evaluate, settings(miou=1.0), {**inputs, **made})
+    assert report["passed"] is False
+    assert json.loads(made["gate"].read_text())["passed"] is False
+    assert "the gate is NOT passed: miou is" in caplog.text
+    assert "The gate is not passed" in made["report"].read_text()
+
+
+def test_plots_are_what_dvc_draws(evaluated):
+    made, _ = evaluated
+    rows = list(csv.DictReader((made["plots"] / "confusion.csv").read_text().splitlines()))
+    assert 4000 < len(rows) <= 5000
+    assert set(rows[0]) == {"actual", "predicted"}
+    assert {row["actual"] for row in rows} <= set(CLASSES)
+    near = list(csv.DictReader((made["plots"] / "boundary_accuracy.csv").read_text().splitlines()))
+    assert [row["pixels"] for row in near] == ["1", "2", "3", "5"]
+
+
+def test_the_worst_samples_are_drawn_first_and_no_more_than_asked(inputs, evaluated):
+    made, _ = evaluated
+    pictures = sorted((made["plots"] / "overlays").iterdir())
+    # The scene without a boundary has no boundary accuracy, and comes last of three.
+    assert {picture.name for picture in pictures} <= {f"0{rank}_scene_{n}_b_.png" for rank in (1, 2) for n in (1, 2)}
+    assert len(pictures) == 2
+    with Image.open(pictures[0]) as picture:
+        assert picture.size[0] == 4 * 71 + 3 * 6
+
+
+def test_the_report_holds_curves_hashes_and_samples(inputs, evaluated):
+    page = evaluated[0]["report"].read_text()
+    for wanted in ("<b>total</b>", "ab" * 32, "cd" * 32, weights.digest(inputs["segmenter"]), "drawn, split val"):
+        assert wanted in page
+    assert page.count("<img") == 8
+    assert "scene/1 &lt;b&gt;" in page
+
+
+def test_a_second_run_writes_the_same_bytes(inputs, evaluated, tmp_path):
+    made = outputs(tmp_path)
+    stage.run(evaluate, settings(), {**inputs, **made})
+    for port in ("metrics", "gate", "report"):
+        assert made[port].read_bytes() == evaluated[0][port].read_bytes()
+    for picture in (made["plots"] / "overlays").iterdir():
+        assert picture.read_bytes() == (evaluated[0]["plots"] / "overlays" / picture.name).read_bytes()
+
+
+def test_no_overlays_are_drawn_where_none_are_asked_for(inputs, tmp_path):
+    made = outputs(tmp_path)
+    stage.run(evaluate, settings(overlays=0), {**inputs, **made})
+    assert "<img" not in made["report"].read_text()
+    assert list((made["plots"] / "overlays").iterdir()) == []
+
+
+def test_a_segmenter_of_other_classes_is_refused_and_nothing_written(inputs, tmp_path):
+    save_segmenter(tmp_path / "other", classes=("ground", "ball", "box"))
+    made = outputs(tmp_path / "reports")
+    with pytest.raises(
+        InputError, match=r"other was trained for the classes ground, ball, box and .* ground, box, ball"
+    ):
+        stage.run(evaluate, settings(), {**inputs, "segmenter": tmp_path / "other", **made})
+    assert list((tmp_path / "reports").iterdir()) == []
+
+
+def test_an_empty_split_is_refused_with_the_splits_that_are_not(inputs, tmp_path):
+    with pytest.raises(InputError, match=r"evaluate.split is test .*\(train, val\) in params.yaml"):
+        stage.run(evaluate, settings(split="test"), {**inputs, **outputs(tmp_path)})
