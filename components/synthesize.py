@@ -46,7 +46,7 @@ class SynthesizeParams(Settings):
     """How many tiles are cut from a sample before the next one is taken."""
     shard_pairs: int = Field(ge=1)
     """Pairs in a shard, which depends on the seed and its number alone."""
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
     workers: int = Field(ge=1)
     """Shards made at the same time."""
 

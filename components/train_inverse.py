@@ -17,7 +17,7 @@ from inverseform.data.pair_store import Pairs, PairStore
 from inverseform.distance import euclidean
 from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
 from inverseform.metrics.inverse_net import Determination, Move, response
-from inverseform.pairs import DegradationParams, degrade
+from inverseform.pairs import DegradationParams, degrade, reflect
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
 from inverseform.training.loop import train
@@ -54,13 +54,17 @@ def train_inverse(
     store, held_out = PairStore(pairs, "train"), PairStore(pairs, "val")
     optimiser = params.optimiser
     torch.manual_seed(optimiser.seed)
-    net = InverseNet(_settings(params, store))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    net = InverseNet(_settings(params, store)).to(device)
 
     def loss(model: nn.Module, batch: Pairs) -> dict[str, Tensor]:
-        predicted = degrade(batch.warped.float(), batch.seed, params.degradation)
+        # Moved as bits, eight to a float's thirty-two: softening them is the device's work.
+        tiles, warps, thetas, seeds = (field.to(device) for field in batch)
+        tile, warped, theta = reflect(tiles, warps, thetas, seeds)
+        predicted = degrade(warped.float(), seeds, params.degradation)
         # In units of their spread all numbers count alike; in plain offsets it would be the square of eq. (1).
-        truth = (offsets(batch.theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
-        return {"total": (model(predicted, batch.tile.float()) - truth).square().mean()}
+        truth = (offsets(theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
+        return {"total": (model(predicted, tile.float()) - truth).square().mean()}
 
     run = fingerprint("train_inverse", params.model_dump(mode="json"), stage.digest(pairs))
     steps = train(
@@ -73,7 +77,7 @@ def train_inverse(
     history = []
     for step in track(steps, description="inverse network, step", total=optimiser.steps):
         history = step.history
-    figures = assess(net.eval(), held_out, params.degradation)
+    figures = assess(net.cpu().eval(), held_out, params.degradation)
     nets.save(inverse_net, net)
     pd.DataFrame(history).to_csv(curves, index=False)
     metrics.write_text(json.dumps(figures, indent=1) + "\n")

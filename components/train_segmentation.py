@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from components import stage
@@ -31,8 +31,7 @@ Channels = tuple[float, float, float]
 class Batch(NamedTuple):
     """What a step of training sees."""
 
-    images: Float[Tensor, "batch 3 height width"]
-    """Normalised."""
+    images: UInt8[Tensor, "batch 3 height width"]
     labels: UInt8[Tensor, "batch height width"]
 
 
@@ -58,20 +57,22 @@ def train_segmentation(
     """Minimise eq. (6) over the training samples; the boundary head is kept, for export to take off."""
     begun = time.monotonic()
     store, settings = SampleStore.open(samples), params.model_dump(mode="json")
-    criterion = loss_of(params.loss, store, inverse_net)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    criterion = loss_of(params.loss, store, inverse_net).to(device)
     torch.manual_seed(params.optimiser.seed)
-    network = networks.build(params.network, num_classes=len(store.info.classes))
+    network = networks.build(params.network, num_classes=len(store.info.classes)).to(device)
     mean, std = image_statistics(store)
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        prediction = model(batch.images)
-        terms = criterion(prediction.segmentation, batch.labels, boundary_logits=prediction.boundary)
+        images, labels = (field.to(device) for field in batch)
+        prediction = model(normalise(images, mean=mean, std=std))
+        terms = criterion(prediction.segmentation, labels, boundary_logits=prediction.boundary)
         return terms._asdict()
 
     run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
     steps = train(
         network,
-        lambda step: draw_batch(store, params, step, mean=mean, std=std),
+        lambda step: draw_batch(store, params, step),
         loss,
         params.optimiser,
         place=Place(checkpoints, run),
@@ -111,9 +112,7 @@ def loss_of(params: LossParams, store: SampleStore, inverse_net: Input) -> Bound
     return BoundaryAwareLoss(inverse, beta=params.beta, gamma=params.gamma, num_classes=len(store.info.classes))
 
 
-def draw_batch(
-    store: SampleStore, params: TrainSegmentationParams, step: int, *, mean: Channels, std: Channels
-) -> Batch:
+def draw_batch(store: SampleStore, params: TrainSegmentationParams, step: int) -> Batch:
     """The batch of a step: every sample once an epoch, in an order and an augmentation drawn from seed and step."""
     size, count, seed = params.optimiser.batch, store.size("train"), params.optimiser.seed
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -123,7 +122,7 @@ def draw_batch(
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
         parts.append(augment(store.sample("train", int(order[place])), params.augment, generator=generator))
     images, labels = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
-    return Batch(normalise(images, mean=mean, std=std), labels)
+    return Batch(images, labels)
 
 
 def image_statistics(

@@ -82,6 +82,31 @@ def unpack(packed: UInt8[Tensor, "count bytes"], tile: int) -> Bool[Tensor, "cou
     return rearrange(flat, "count (row column) -> count row column", row=tile)
 
 
+def reflect(
+    tile: Bool[Tensor, "count tile tile"],
+    warped: Bool[Tensor, "count tile tile"],
+    theta: Float[Tensor, "count 3 3"],
+    seeds: Int64[Tensor, " count"],
+) -> tuple[Bool[Tensor, "count tile tile"], Bool[Tensor, "count tile tile"], Float[Tensor, "count 3 3"]]:
+    """Pairs under one of the eight symmetries of the square each, which the seeds decide.
+
+    A symmetry S, applied to both tiles, turns predicted(u) = target(theta u) into the same with S theta S^-1, so every
+    pair stands for eight.
+    """
+    mirrored = uniform(seeds, 4, 3) < 0.5
+    symmetry = torch.eye(3, dtype=theta.dtype, device=theta.device).repeat(len(theta), 1, 1)
+    for axis, dim in ((0, -1), (1, -2)):
+        chosen = mirrored[:, axis, None, None]
+        tile, warped = (torch.where(chosen, tiles.flip(dim), tiles) for tiles in (tile, warped))
+        symmetry[:, axis, axis] = torch.where(mirrored[:, axis], -1.0, 1.0)
+    chosen = mirrored[:, 2, None, None]
+    tile, warped = (torch.where(chosen, tiles.transpose(-1, -2), tiles) for tiles in (tile, warped))
+    swapped = symmetry[:, [1, 0, 2]]
+    symmetry = torch.where(chosen, swapped, symmetry)
+    # A symmetry is orthogonal: its inverse is its transpose.
+    return tile, warped, symmetry @ theta @ symmetry.transpose(-1, -2)
+
+
 def degrade(
     tiles: Float[Tensor, "count tile tile"], seeds: Int64[Tensor, " count"], params: DegradationParams
 ) -> Float[Tensor, "count tile tile"]:

@@ -43,7 +43,9 @@ def load_section(path: Path, stage: str, settings: type[Section], *, overrides: 
     if stage not in document:
         raise InputError(f"{path}: the section {stage} is missing; write it, as in the params.yaml of the repository")
     changes = _parse(overrides, "--overrides")
-    return _validate(settings, _merge(document[stage], changes), str(path), stage)
+    if changes == {}:
+        return _validate(settings, document[stage], str(path), stage)
+    return _validate(settings, _merge(document[stage], changes), f"{path} with --overrides", stage)
 
 
 def parse_section(text: str, stage: str, settings: type[Section]) -> Section:
@@ -77,12 +79,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _validate(settings: type[Section], values: object, file: str, stage: str) -> Section:
     """Settings from plain values, or an error that names the file, the key, the value, the rule and the nearest key."""
     try:
-        # By way of JSON: there a list may become a tuple, while a word still does not become a number.
-        return settings.model_validate_json(json.dumps(values))
+        # By way of JSON: there a list may become a tuple, while a word still does not become a number. YAML's dates
+        # and sets, which JSON does not know, become words and are refused as such.
+        return settings.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         errors = error.errors()
         keys = {id(e): ".".join([stage, *_key(e["loc"], values)]) for e in errors}
-        lines = [_explain(e, errors, f"{file}: {keys[id(e)]}") for e in errors if not _is_twin(e, errors)]
+        lines = [_explain(e, errors, f"{file}: {keys[id(e)]}", values) for e in errors if not _is_twin(e, errors)]
         raise InputError("\n".join(lines)) from error
 
 
@@ -97,9 +100,10 @@ def _key(place: tuple[int | str, ...], values: object) -> list[str]:
     return key
 
 
-def _explain(error: ErrorDetails, errors: list[ErrorDetails], key: str) -> str:
+def _explain(error: ErrorDetails, errors: list[ErrorDetails], key: str, values: object) -> str:
     if error["type"] == "extra_forbidden":
-        nearest = _nearest(str(error["loc"][-1]), _siblings(error, errors, "missing"))
+        known = _siblings(error, errors, "missing") or _written(error, errors, values)
+        nearest = _nearest(str(error["loc"][-1]), known)
         return f"{key} is not a setting{nearest or '; take it out'}"
     if error["type"] == "missing":
         return f"{key} is missing; write it, as in the params.yaml of the repository"
@@ -109,6 +113,14 @@ def _explain(error: ErrorDetails, errors: list[ErrorDetails], key: str) -> str:
 def _siblings(error: ErrorDetails, errors: list[ErrorDetails], kind: str) -> list[str]:
     """Keys of the same part of the file that are wrong in another way."""
     return [str(e["loc"][-1]) for e in errors if e["type"] == kind and e["loc"][:-1] == error["loc"][:-1]]
+
+
+def _written(error: ErrorDetails, errors: list[ErrorDetails], values: object) -> list[str]:
+    """Keys beside a wrong one that are right: a mis-spelt override stands beside the key it was to change."""
+    for part in error["loc"][:-1]:
+        values = values.get(part, values) if isinstance(values, dict) else values
+    extra = _siblings(error, errors, "extra_forbidden")
+    return [key for key in values if key not in extra] if isinstance(values, dict) else []
 
 
 def _is_twin(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:

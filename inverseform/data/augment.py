@@ -6,7 +6,7 @@ The boundary is made anew from the labels after the geometry, so that it is neve
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from inverseform.sample import IGNORE_INDEX, Sample
@@ -18,12 +18,19 @@ class AugmentParams(Settings):
 
     scale: tuple[float, float]
     """Smallest and largest factor by which a sample is resized."""
-    crop: tuple[int, int]
+    crop: tuple[PositiveInt, PositiveInt]
     """Height and width of what is cut out at random, in pixels; smaller samples are padded with ignored pixels."""
     flip: bool
     """Mirror left and right, half of the time."""
     brightness: float = Field(ge=0, lt=1)
     """Largest relative change of brightness, and of contrast."""
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "AugmentParams":
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ValueError(f"scale is {list(self.scale)}: 0 < smallest <= largest; write for instance [0.8, 1.25]")
+        return self
 
 
 def augment(

@@ -7,7 +7,7 @@ from inverseform import weights
 from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams
 from inverseform.networks.heads import HrnetV2Head
 from inverseform.networks.segmenter import Segmenter, normalise
-from inverseform.settings import Settings
+from inverseform.settings import InputError, Settings
 
 __all__ = ["Card", "HrnetParams", "NetworkParams", "Segmenter", "build", "load", "normalise", "save"]
 
@@ -63,7 +63,10 @@ def load(folder: str | Path) -> tuple[Segmenter, Card]:
         InputError: It holds something else, or weights that do not fit its card.
     """
     tensors, settings = weights.load(folder, format=FORMAT)
-    card = Card.model_validate(settings, strict=False)
+    try:
+        card = Card.model_validate(settings, strict=False)
+    except ValueError as error:
+        raise InputError(f"{folder}: its settings are not those of a segmenter ({error}); train it again") from error
     # The weights are in the folder: nothing is to be downloaded to build what they go into.
     backbone = card.network.backbone.model_copy(update={"pretrained": False})
     network = build(card.network.model_copy(update={"backbone": backbone}), num_classes=len(card.classes))

@@ -6,6 +6,7 @@ What a step draws depends on the seed and its number alone, so the place is the 
 import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inverseform import weights
+from inverseform.settings import InputError
 
 FORMAT = "inverseform.checkpoint/1"
 log = logging.getLogger("inverseform")
@@ -32,7 +34,7 @@ def fingerprint(*parts: Any) -> str:  # noqa: ANN401 (whatever JSON can hold)
 
 
 def save(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer, *, step: int, curve: dict[str, Any]) -> None:
-    """Write a checkpoint over the last one; whole or not at all.
+    """Write a checkpoint, then remove the one before: at any moment there is one that is whole.
 
     Args:
         place: Where to.
@@ -44,19 +46,38 @@ def save(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer, *, st
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    weights.save(place.folder, tensors, {"step": step, "run": place.run, "curve": curve}, format=FORMAT)
+    folder = place.folder / f"step-{step:09d}"
+    weights.save(folder, tensors, {"step": step, "run": place.run, "curve": curve}, format=FORMAT)
+    for other in place.folder.glob("*step-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def resume(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, dict[str, Any]]:
-    """Fill model and optimiser from a checkpoint; its step and curve, or 0 and {} where this run left nothing."""
-    if not place.folder.is_dir():
-        return 0, {}
-    tensors, settings = weights.load(place.folder, format=FORMAT)
-    if settings["run"] != place.run:
-        log.warning("%s is of a run with other settings or other inputs; starting anew", place.folder)
-        return 0, {}
-    state: dict[int, dict[str, Tensor]] = {}
-    own = {}
+    """Fill model and optimiser from a checkpoint; its step and curve, or 0 and {} where this run left nothing whole.
+
+    One that is damaged or of another run stops nobody: it is told of and passed over.
+    """
+    for folder in sorted(place.folder.glob("step-*"), reverse=True):
+        try:
+            tensors, settings = weights.load(folder, format=FORMAT)
+        except InputError as error:
+            log.warning("%s is damaged and not used (%s)", folder, error.__cause__ or error)
+            continue
+        own, state = _apart(tensors)
+        if settings["run"] != place.run or _shapes(own) != _shapes(model.state_dict()):
+            log.warning("%s is of a run with other settings, inputs or code, and not used", folder)
+            continue
+        weights.fill(model, own, source=folder)
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        log.info("going on from step %d of %s", settings["step"], folder)
+        return settings["step"], settings["curve"]
+    return 0, {}
+
+
+def _apart(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]]:
+    """The model's tensors by name, and the optimiser's by the number of their parameter and by name."""
+    own, state = {}, {}
     for name, tensor in tensors.items():
         owner, _, rest = name.partition(".")
         if owner == "model":
@@ -64,7 +85,8 @@ def resume(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer) -> 
         else:
             index, _, key = rest.partition(".")
             state.setdefault(int(index), {})[key] = tensor
-    weights.fill(model, own, source=place.folder)
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    log.info("going on from step %d of %s", settings["step"], place.folder)
-    return settings["step"], settings["curve"]
+    return own, state
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -55,7 +55,7 @@ def train(
         place: Where checkpoints are kept, and the fingerprint of the run.
 
     Raises:
-        InputError: A term is not finite.
+        InputError: A term, or the gradient, is not finite.
     """
     optimiser = build(params, model.parameters())
     start, before = checkpoint.resume(place, model, optimiser)
@@ -69,10 +69,8 @@ def train(
                 group["lr"] = learning_rate(params, step)
             terms = loss(model.train(), batches(step))
             figures = {name: term.item() for name, term in terms.items()}
-            _check_finite(figures, step)
-            optimiser.zero_grad(set_to_none=True)
-            terms["total"].backward()
-            optimiser.step()
+            _check_finite({f"loss term {name}": value for name, value in figures.items()}, step)
+            _descend(model, optimiser, terms["total"], step)
             curve.add(step + 1, figures)
             if interrupts.signal or time.monotonic() - saved > EVERY:
                 checkpoint.save(place, model, optimiser, step=step + 1, curve=curve.state())
@@ -103,12 +101,21 @@ class Curve:
         return {"rows": self.rows, "sums": self.sums}
 
 
+def _descend(model: nn.Module, optimiser: torch.optim.Optimizer, total: Tensor, step: int) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    # A finite loss can have a gradient that is not; after the last step no loss would show what it did.
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    _check_finite({"norm of the gradient": nn.utils.get_total_norm(gradients).item()}, step)
+    optimiser.step()
+
+
 def _check_finite(figures: dict[str, float], step: int) -> None:
     for name, value in figures.items():
         if not abs(value) < float("inf"):
             raise InputError(
-                f"the loss term {name} is {value} at step {step + 1}, and must be finite; lower the learning rate, or "
-                f"look at the samples of that batch"
+                f"the {name} is {value} at step {step + 1}, and must be finite; lower the learning rate, or look at "
+                f"the samples of that batch"
             )
 
 
@@ -123,6 +130,9 @@ class _Interrupts:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if exception[0] is None:
+            # It came when the last step was done already.
+            self.leave()
 
     def leave(self) -> None:
         """Do now what the signal asked for."""

@@ -27,7 +27,7 @@ class OptimiserParams(Settings):
     """Steps over which the learning rate grows linearly from 0."""
     schedule: Literal["cosine", "poly"]
     """How it falls to 0 from there: half a cosine, or the power 0.9 of the share that is left."""
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
     """With the number of a step, of everything that is drawn in it."""
 
 
