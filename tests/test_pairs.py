@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inverseform.boundary import boundaries
-from inverseform.pairs import DegradationParams, cut, degrade, pack, uniform, unpack
-from inverseform.transform import compose, identity
+from inverseform.pairs import DegradationParams, cut, degrade, pack, reflect, uniform, unpack
+from inverseform.transform import TransformRanges, compose, draw, identity, warp
 
+RANGES = TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=15.0, shear=10.0)
 NONE = {"missing": 0.0, "thick": 0.0, "blurred": 0.0, "blur_sigma": 1.5, "faint": 0.0, "noisy": 0.0}
 
 
@@ -68,6 +69,19 @@ def test_unpacking_what_was_packed_gives_it_back(count, tile, seed):
     packed = pack(tiles)
     assert packed.shape == (count, math.ceil(tile**2 / 8))
     assert torch.equal(unpack(packed, tile), tiles)
+
+
+def test_a_reflected_pair_is_a_pair_of_the_reflected_transform():
+    count, seeds = 64, torch.arange(64)
+    theta = draw(count, RANGES, degrees_of_freedom=6, generator=torch.Generator().manual_seed(1))
+    place = torch.tensor([[8, 20]]).repeat(count, 1)
+    tile, warped = (cut(ring(), place, t, tile=32) for t in (identity(count, like=theta), theta))
+    tile, warped, turned = reflect(tile, warped, theta, seeds)
+    assert len({tuple(t.flatten().tolist()) for t in tile}) == 8
+    again = warp(tile[:, None].float(), turned)[:, 0] > 0.499
+    inner = (slice(None), slice(8, 24), slice(8, 24))
+    assert (again == warped)[inner].float().mean() > 0.995
+    assert torch.allclose(torch.linalg.det(turned), torch.linalg.det(theta), atol=1e-6)
 
 
 def test_uniform_numbers_are_uniform_and_belong_to_their_seed():
