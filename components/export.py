@@ -12,12 +12,14 @@ from pydantic import Field
 from torch import Tensor
 
 from components import stage
+from components.model_card import model_card, shown
 from components.progress import track
 from components.stage import Input, Output, Report
 from inverseform import networks, weights
 from inverseform.data.sample_store import SampleStore
 from inverseform.export import Agreement, compare, cropped, to_onnx
-from inverseform.inference import PREPROCESSING, Manifest, OnnxSegmenter
+from inverseform.inference import OnnxSegmenter
+from inverseform.manifest import Manifest
 from inverseform.networks import Card, Segmenter
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError, Settings
@@ -82,7 +84,7 @@ def export(
     sizes = list(dict.fromkeys(figures.pop("sizes")))
     about = {**params.model_dump(mode="json"), "sizes": sizes, "segmenter": digest}
     agreement.write_text(json.dumps({"logits": figures, **about}, indent=1) + "\n")
-    card.write_text(model_card(manifest, store, about, figures=figures, checks=checks), encoding="utf-8")
+    card.write_text(model_card(manifest, store.info, about, figures=figures, checks=checks), encoding="utf-8")
     return {**figures, "megabytes": onnx.stat().st_size / 1e6, "seconds": time.monotonic() - start}
 
 
@@ -104,7 +106,7 @@ def read_gate(gate: Path, *, digest: str, segmenter: Path) -> list[dict[str, Any
         )
     if passed is not True:
         missed = ", ".join(
-            f"{check['metric']} is {_number(check['value'])} and {_number(check['threshold'])} is asked"
+            f"{check['metric']} is {shown(check['value'])} and {shown(check['threshold'])} is asked"
             for check in checks
             if not check["passed"]
         )
@@ -153,79 +155,6 @@ def compare_samples(
     return found
 
 
-def model_card(
-    manifest: Manifest, store: SampleStore, about: dict[str, Any], *, figures: dict[str, float], checks: list[dict]
-) -> str:
-    """The page that goes with the file, as Markdown."""
-    colours = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in manifest.colours)
-    classes = zip(range(len(manifest.classes)), manifest.classes, colours, strict=True)
-    return f"""# Segmentation network: {len(manifest.classes)} classes of the data set {store.info.source}
-
-A segmentation network as one ONNX file, trained with boundary-aware terms (InverseForm) that leave nothing behind:
-the boundary head is not in the graph. It gives the class of each pixel of an RGB image.
-
-    inverseform predict segmenter.onnx photo.png -o mask.png
-
-This needs the file alone, with onnxruntime, numpy and Pillow (`pip install 'inverseform[onnx-cpu,predict]'`).
-
-## Classes
-
-{_table(("id", "class", "colour"), classes)}
-
-## Input and output
-
-- `image`: float32, batch x 3 x height x width, any of them.
-- `logits`: float32, batch x {len(manifest.classes)} x height x width.
-- {PREPROCESSING}
-- mean {_numbers(manifest.mean)}; std {_numbers(manifest.std)}.
-- Label {manifest.ignore_index} (unknown) is never predicted.
-- ONNX opset {about["opset"]}. All of this is in the metadata of the file too.
-
-{_evidence(store, about, figures=figures, checks=checks)}
-
-## Where it comes from
-
-{_table(("what", "SHA-256"), _origins(manifest))}
-
-## Licence
-
-{manifest.licence}
-"""
-
-
-def _evidence(store: SampleStore, about: dict[str, Any], *, figures: dict[str, float], checks: list[dict]) -> str:
-    """The sections on how good it is, and on how near the file is to what was trained."""
-    counts = ", ".join(f"{count} {split}" for split, count in store.info.counts.items())
-    gate = _table(
-        ("metric", "value", "at least"), ((c["metric"], _number(c["value"]), _number(c["threshold"])) for c in checks)
-    )
-    return f"""## How good it is
-
-Trained and judged on {store.info.source} ({counts} samples). All figures are in reports/evaluate/metrics.json and
-reports/evaluate/report.html. It was exported as it passed this gate:
-
-{gate}
-
-They hold for images like those of that data set, and say nothing of others.
-
-## Agreement with torch
-
-On real samples ({about["samples"]} at most), each whole and cropped ({", ".join(about["sizes"])}), by onnxruntime
-on {about["provider"]}:
-
-- largest difference of a logit: {figures["largest_difference"]:.3g} (tolerance {about["tolerance"]:g});
-- relative to the range of the logits: {figures["largest_relative_difference"]:.2g};
-- pixels of the same class: {100 * figures["same_class"]:.4f}%."""
-
-
-def _origins(manifest: Manifest) -> list[tuple[str, str]]:
-    return [
-        ("weights of the segmenter", manifest.segmenter),
-        ("frozen inverse network", manifest.inverse_net or "none was used"),
-        ("train_segmentation in params.yaml", manifest.params),
-    ]
-
-
 def _images(store: SampleStore, card: Card, *, most: int) -> Iterator[Float[Tensor, "1 3 _ _"]]:
     """Normalised samples spread over the first split that has any of those not trained on; each whole and cropped."""
     split = next((name for name in ("test", "val", "train") if store.info.counts.get(name)), "test")
@@ -236,19 +165,6 @@ def _images(store: SampleStore, card: Card, *, most: int) -> Iterator[Float[Tens
         image = networks.normalise(pixels, mean=card.mean, std=card.std)
         yield image
         yield cropped(image)
-
-
-def _table(head: tuple[str, ...], rows: Any) -> str:  # noqa: ANN401 (any iterable of tuples)
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4g}"
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
 
 
 if __name__ == "__main__":

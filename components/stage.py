@@ -17,6 +17,7 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 from inverseform import params
 from inverseform.settings import InputError, Settings
@@ -93,6 +94,8 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
             held.callback(_remove, path)
             _remove(path)
         report = function(settings, **{**paths, **partial})
+        if missing := [name for name, path in partial.items() if not path.exists()]:
+            raise RuntimeError(f"{function.__name__} ended and did not make {', '.join(missing)}: a bug of the stage")
         for name, path in outputs.items():
             _remove(path)
             partial[name].rename(path)
@@ -124,9 +127,15 @@ def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settin
     given = parser.parse_args(argv)
     section, settings = function.__name__, typing.get_type_hints(function)["params"]
     if given.executor_input:
-        executor = json.loads(given.executor_input)
-        text = executor["inputs"]["parameterValues"]["params"]
-        return params.parse_section(text, section, settings), _executor_paths(function, executor), executor
+        try:
+            executor = json.loads(given.executor_input)
+            text, paths = executor["inputs"]["parameterValues"]["params"], _executor_paths(function, executor)
+        except (json.JSONDecodeError, LookupError, TypeError) as error:
+            raise InputError(
+                f"--executor-input: {given.executor_input[:80]!r} is not what Kubeflow Pipelines hands over "
+                f"({error!r}); outside of it, give --params and the paths"
+            ) from error
+        return params.parse_section(text, section, settings), paths, executor
     missing = [f"--{name.replace('_', '-')}" for name in names if getattr(given, name) is None]
     if missing:
         parser.error(f"{', '.join(missing)} missing: say where to read and write")
@@ -166,6 +175,8 @@ def _write_executor_output(executor: dict, report: Report) -> None:
     """Tell KFP which artifacts and parameters there are; a container component has none but those listed here."""
     outputs = executor["outputs"]
     figures = {name: value for name, value in report.items() if isinstance(value, (bool, int, float, str))}
+    # JSON has no word for nan or infinity, and KFP's launcher refuses the whole file for one.
+    figures = {name: value for name, value in figures.items() if isinstance(value, str) or math.isfinite(value)}
     artifacts = {}
     for name, entry in outputs.get("artifacts", {}).items():
         artifact = entry["artifacts"][0]
@@ -200,13 +211,20 @@ def _lock(path: Path) -> Iterator[None]:
                 log.warning("%s is being written by another run; waiting for it to end", path)
                 fcntl.flock(file, fcntl.LOCK_EX)
             # The holder before us unlinked its file: ours counts only if it is still the one others would open.
-            if not (name.exists() and os.path.samestat(os.fstat(file.fileno()), name.stat())):
+            if not _is_at(file, name):
                 continue
             try:
                 yield
             finally:
                 name.unlink(missing_ok=True)
             return
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -61,7 +61,8 @@ def synthesize(params: SynthesizeParams, *, samples: Input, pairs: Output) -> Re
         for split, count in (("train", params.train_pairs), ("val", params.val_pairs))
         for number in range(-(-count // params.shard_pairs))
     ]
-    with ThreadPoolExecutor(params.workers) as pool:
+    # One thread of torch's in each: with more they only wait for each other.
+    with ThreadPoolExecutor(params.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         made = pool.map(lambda job: write_shard(params, store, pairs, *job), jobs)
         counts = list(track(made, description="shards of pairs", total=len(jobs)))
     size = sum(path.stat().st_size for path in pairs.iterdir())
@@ -95,6 +96,11 @@ def _pairs(
 
     Samples come in an order that shards share, each shard beginning where the one before it ends.
     """
+    if not store.info.counts.get(split):
+        raise InputError(
+            f"samples: there are no {split} samples from {store.info.source}; give the data set some and run "
+            f"`dvc repro ingest`"
+        )
     order = torch.randperm(store.size(split), generator=torch.Generator().manual_seed(params.seed)).tolist()
     turn = number * -(-params.shard_pairs // params.pairs_per_sample)
     empty = 0

@@ -74,8 +74,9 @@ def train_inverse(
         optimiser,
         place=Place(checkpoints, run),
     )
-    history = []
-    for step in track(steps, description="inverse network, step", total=optimiser.steps):
+    first = next(steps)
+    history = first.history
+    for step in track(steps, description="inverse network, step", total=optimiser.steps, done=first.step):
         history = step.history
     figures = assess(net.cpu().eval(), held_out, params.degradation)
     nets.save(inverse_net, net)

@@ -66,8 +66,7 @@ def train_segmentation(
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, labels = (field.to(device) for field in batch)
         prediction = model(normalise(images, mean=mean, std=std))
-        terms = criterion(prediction.segmentation, labels, boundary_logits=prediction.boundary)
-        return terms._asdict()
+        return criterion(prediction.segmentation, labels, boundary_logits=prediction.boundary)._asdict()
 
     run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
     steps = train(
@@ -77,18 +76,14 @@ def train_segmentation(
         params.optimiser,
         place=Place(checkpoints, run),
     )
-    history = []
-    for step in track(steps, description="segmentation network, step", total=params.optimiser.steps):
+    first = next(steps)
+    history = first.history
+    for step in track(steps, description="segmentation network, step", total=params.optimiser.steps, done=first.step):
         history = step.history
     card = Card(
-        network=params.network,
-        classes=store.info.classes,
-        colours=store.info.colours,
-        mean=mean,
-        std=std,
-        inverse_net=weights.digest(inverse_net) if params.loss.gamma else None,
-        params=fingerprint(settings),
-    )
+        network=params.network, classes=store.info.classes, colours=store.info.colours, mean=mean, std=std,
+        inverse_net=weights.digest(inverse_net) if params.loss.gamma else None, params=fingerprint(settings),
+    )  # fmt: skip
     networks.save(segmenter, network, card)
     pd.DataFrame(history).to_csv(curves, index=False)
     figures = {f"train_{name}": value for name, value in history[-1].items() if name != "step"}
@@ -130,6 +125,11 @@ def image_statistics(
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of the training images, per channel, in [0, 1]; from evenly spread samples."""
     count = store.size("train")
+    if not count:
+        raise InputError(
+            f"samples: there are no train samples from {store.info.source}; give the data set some and run "
+            f"`dvc repro ingest`"
+        )
     total, square, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
     for index in range(0, count, -(-count // most)):
         image = store.sample("train", index).image.double() / 255

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import torch
 
-from inverseform.boundary import BoundaryParams
+from inverseform.boundary import BoundaryParams, boundaries
+from inverseform.data.dataset import Reading, encode_png
+from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
 from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
 from inverseform.transform import TransformRanges
 
@@ -34,3 +36,26 @@ def scene(height=40, width=56, batch=2, ignored=0.0, seed=0):
             image[top : top + height // 3, left : left + width // 3] = klass
     labels[torch.rand(labels.shape, generator=generator) < ignored] = 255
     return labels
+
+
+def sample_store(folder, *, train=6, val=3, height=96, width=120):
+    """A sample store of drawn scenes, each with a colour for each class."""
+    boundary = BoundaryParams(operator="sobel", radius=1)
+    info = DatasetInfo(
+        source="drawn", classes=tuple("abcd"), colours=((0, 0, 0),) * CLASSES, boundary=boundary,
+        counts={"train": train, "val": val},
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    first = 0
+    for split, count in info.counts.items():
+        rows = []
+        for seed in range(first, first + count):
+            labels = scene(height, width, batch=1, seed=seed)
+            edge, valid = boundaries(labels, num_classes=CLASSES)
+            image = (labels[0, ..., None].expand(-1, -1, 3) * 60).to(torch.uint8).contiguous().numpy()
+            reading = Reading(encode_png(image), image, labels[0].to(torch.uint8).numpy())
+            rows.append(stored(f"{split}-{seed}", reading, edge[0], valid[0]))
+        write_samples(folder, info, split, rows, shard_bytes=1 << 20)
+        first += count
+    write_info(folder, info)
+    return SampleStore.open(folder)

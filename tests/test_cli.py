@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import inverseform
 from inverseform.cli import app
-from inverseform.inference import Manifest
+from inverseform.manifest import Manifest
 
 COLOURS = ((10, 20, 30), (200, 0, 0), (0, 200, 90))
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from inverseform import export
 from inverseform.export import compare, cropped, to_onnx
-from inverseform.inference import Manifest, OnnxSegmenter, open_session
+from inverseform.inference import OnnxSegmenter, open_session
+from inverseform.manifest import Manifest
 from inverseform.networks import HrnetParams, Segmenter, build
 from inverseform.networks.backbones import TimmHrnet
 from inverseform.networks.heads import HrnetV2Head

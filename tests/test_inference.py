@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
-from pydantic import ValidationError
 
-from inverseform.inference import Manifest, OnnxSegmenter, open_session, segment
+from inverseform.inference import OnnxSegmenter, open_session, segment
+from inverseform.manifest import Manifest
 from inverseform.networks import normalise
 from inverseform.settings import InputError
 
@@ -98,16 +97,6 @@ def test_metadata_comes_back_as_it_was_written(tmp_path):
 def test_keys_that_others_add_are_let_be(tmp_path):
     path = onnx_file(tmp_path / "network.onnx", properties={**MANIFEST.properties(), "author": "somebody"})
     assert OnnxSegmenter(path).manifest == MANIFEST
-
-
-def test_preprocessing_is_there_for_programs_too():
-    steps = json.loads(MANIFEST.properties()["preprocessing_json"])
-    assert steps["mean"] == list(MEAN) and steps["std"] == list(STD) and steps["scale"] == 1 / 255
-
-
-def test_each_class_has_a_colour():
-    with pytest.raises(ValidationError, match="3 classes and 1 colours"):
-        Manifest.model_validate({**MANIFEST.model_dump(), "colours": ((0, 0, 0),)})
 
 
 @pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x0a\x12\x07pytorch"])

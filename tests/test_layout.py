@@ -19,7 +19,7 @@ BEYOND_THE_PLUGIN = (*HEAVY, "pyarrow", "pandas", "yaml", "PIL", "rich", "typer"
 
 
 def its_test(room):
-    """inverseform/metrics/boundary.py is tested by tests/metrics/test_boundary.py; a wing's __init__ by its own name."""
+    """tests/metrics/test_boundary.py for inverseform/metrics/boundary.py; a wing's __init__ goes by the wing's name."""
     parts = room.parts[1:] if room.parts[0] == "inverseform" else room.parts
     name = room.stem.strip("_")
     if name == "init":

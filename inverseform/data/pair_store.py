@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from inverseform.data.shards import Shard, ShardFormat, ShardWriter, open_shard, shards
+from inverseform.data.shards import Shard, ShardFormat, ShardWriter, open_shard, shard_path, shards
 from inverseform.pairs import pack, unpack
 from inverseform.settings import InputError
 
@@ -77,6 +77,7 @@ class PairStore:
     """The pairs of one split, streamed in a shuffled order of which any place can be found again.
 
     Raises:
+        FileNotFoundError: One is missing between two others.
         InputError: There are none, or a shard is damaged or was made with other settings than the first.
     """
 
@@ -86,6 +87,8 @@ class PairStore:
             raise InputError(f"{folder}: there are no shards {split}-*.parquet; run `dvc repro synthesize`")
         self.settings = open_shard(paths[0], format=FORMAT).settings
         self.tile: int = self.settings["tile"]
+        # By number, so that one which is missing between two others is noticed.
+        paths = [shard_path(folder, split, number) for number in range(len(paths))]
         self.shards: list[Shard] = [open_shard(path, format=FORMAT, settings=self.settings) for path in paths]
         self.groups = [(number, group) for number, s in enumerate(self.shards) for group in range(len(s.groups))]
         self.rows = [self.shards[number].groups[group] for number, group in self.groups]

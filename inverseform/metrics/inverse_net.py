@@ -34,7 +34,9 @@ class Determination:
     def compute(self) -> list[float | None]:
         """R2 of each number; None where the truth never varied, so that there is nothing to explain."""
         spread = self.square - self.sum.square() / max(self.count, 1)
-        return [1 - (e / s).item() if s > 1e-12 else None for e, s in zip(self.error, spread, strict=True)]
+        # What is left of a constant is the rounding of its squares, which grows with them.
+        varies = spread > 1e-12 * self.square
+        return [1 - (e / s).item() if v else None for e, s, v in zip(self.error, spread, varies, strict=True)]
 
 
 def estimate(
@@ -68,9 +70,10 @@ def response(net: InverseNet, tiles: Float[Tensor, "batch tile tile"], move: Mov
 
 def _inner(tiles: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch tile tile"]:
     """The tile with nothing left in a rim of an eighth of its side."""
-    rim = tiles.shape[-1] // 8
+    side = tiles.shape[-1]
+    rim = side // 8
     mask = torch.zeros_like(tiles[0])
-    mask[rim:-rim, rim:-rim] = 1
+    mask[rim : side - rim, rim : side - rim] = 1
     return tiles * mask
 
 

@@ -1,0 +1,181 @@
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from inverseform.boundary import boundaries
+from inverseform.data import pair_store
+from inverseform.data.pair_store import Origin, Pairs, PairStore
+from inverseform.pairs import cut
+from inverseform.settings import InputError
+from inverseform.transform import identity
+from tests.drawn import CLASSES, scene
+
+
+def drawn(count, tile=16, first=0):
+    """Pairs of noise, each with a seed that names it."""
+    generator = torch.Generator().manual_seed(first)
+    tiles = torch.rand(2, count, tile, tile, generator=generator) < 0.2
+    theta = torch.randn(count, 3, 3, generator=generator)
+    return Pairs(tiles[0], tiles[1], theta, torch.arange(first, first + count))
+
+
+def origin(pairs):
+    place = torch.stack([pairs.seed, pairs.seed * 2], dim=1) % 2**20
+    return Origin([f"image {seed}" for seed in pairs.seed.tolist()], place)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Three shards of 50, 50 and 23 pairs, in row groups of 8 that are mixed 3 at a time."""
+    monkeypatch.setattr(pair_store, "GROUP", 8)
+    monkeypatch.setattr(pair_store, "WINDOW", 3)
+    for number, count in enumerate((50, 50, 23)):
+        pairs = drawn(count, first=50 * number)
+        pair_store.write(tmp_path / "train", number, pairs, origin(pairs), settings={"tile": 16})
+    return tmp_path
+
+
+TOTAL = 123
+EVERYTHING = [drawn(50), drawn(50, first=50), drawn(23, first=100)]
+
+
+def everything():
+    return Pairs(*(torch.cat(fields) for fields in zip(*EVERYTHING, strict=True)))
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_every_field_of_every_pair_comes_back(folder):
+    store = PairStore(folder, "train")
+    found = Pairs(*(torch.cat(fields) for fields in zip(*store.all(), strict=True)))
+    assert same(found, everything())
+    assert len(store) == TOTAL and store.tile == 16 and store.settings == {"tile": 16}
+
+
+def test_where_a_pair_was_cut_is_kept_with_it(folder):
+    table = pq.read_table(folder / "train-00001.parquet")
+    assert table["source"].to_pylist() == [f"image {seed}" for seed in range(50, 100)]
+    assert table["row"].to_pylist() == list(range(50, 100))
+    assert table["column"].to_pylist() == list(range(100, 200, 2))
+
+
+@pytest.mark.parametrize("tile", [4, 5, 13, 64])
+def test_tiles_of_any_side_come_back(tmp_path, tile):
+    pairs = drawn(7, tile=tile)
+    pair_store.write(tmp_path / "val", 0, pairs, origin(pairs), settings={"tile": tile})
+    assert same(next(PairStore(tmp_path, "val").all()), pairs)
+
+
+def test_the_transforms_can_be_had_alone(folder):
+    assert torch.equal(PairStore(folder, "train").theta(), everything().theta)
+
+
+def test_a_pair_of_a_batch_is_the_one_that_was_stored(folder):
+    batch = PairStore(folder, "train").batch(2, 20, seed=1)
+    stored = everything()
+    assert same(batch, Pairs(*(field[batch.seed] for field in stored)))
+
+
+def test_a_batch_depends_on_its_step_alone(folder):
+    steps = list(range(14))
+    in_order = {step: PairStore(folder, "train").batch(step, 20, seed=1) for step in steps}
+    store = PairStore(folder, "train")
+    for step in [*reversed(steps), 3, 11, 0, 7, 7]:
+        assert same(store.batch(step, 20, seed=1), in_order[step])
+
+
+def stream(store, size, epochs, seed=1):
+    steps = -(-len(store) * epochs // size)
+    return torch.cat([store.batch(step, size, seed=seed).seed for step in range(steps)])[: len(store) * epochs]
+
+
+@pytest.mark.parametrize("size", [1, 20, 123, 300])
+def test_every_pair_comes_exactly_once_an_epoch(folder, size):
+    seeds = stream(PairStore(folder, "train"), size, epochs=3)
+    for epoch, part in enumerate(seeds.split(TOTAL)):
+        assert torch.equal(part.sort().values, torch.arange(TOTAL) + epoch * 2**40)
+
+
+def test_the_stream_is_the_same_whatever_the_size_of_a_batch(folder):
+    store = PairStore(folder, "train")
+    assert torch.equal(stream(store, 7, epochs=2), stream(store, 100, epochs=2))
+
+
+def test_each_epoch_has_another_order_and_other_degradations(folder):
+    first, second = stream(PairStore(folder, "train"), 20, epochs=2).split(TOTAL)
+    assert not torch.equal(first, second - 2**40)
+    assert not set(first.tolist()) & set(second.tolist())
+
+
+def test_each_seed_has_another_order(folder):
+    store = PairStore(folder, "train")
+    assert not torch.equal(stream(store, 20, epochs=1, seed=1), stream(store, 20, epochs=1, seed=2))
+
+
+def test_pairs_of_different_shards_are_mixed(folder):
+    shards = stream(PairStore(folder, "train"), 20, epochs=1)[:20] // 50
+    assert len(shards.unique()) > 1
+
+
+def test_a_batch_larger_than_the_store_goes_through_several_epochs(folder):
+    batch = PairStore(folder, "train").batch(0, 300, seed=1)
+    assert len(batch.seed) == 300 and (batch.seed // 2**40).unique().tolist() == [0, 1, 2]
+
+
+def test_a_store_without_shards_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"there are no shards train-\*\.parquet; run `dvc repro synthesize`"):
+        PairStore(tmp_path, "train")
+
+
+def test_a_split_does_not_see_the_others_shards(folder):
+    with pytest.raises(InputError, match=r"no shards val-\*"):
+        PairStore(folder, "val")
+
+
+@pytest.mark.parametrize("left", [0, 10, 2000, -1])
+def test_a_cut_shard_is_refused(folder, left):
+    path = folder / "train-00001.parquet"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match=r"train-00001\.parquet: is cut short or not Parquet; delete .*synthesize"):
+        PairStore(folder, "train")
+
+
+def test_damage_inside_a_shard_is_noticed_when_it_is_read(folder):
+    path = folder / "train-00001.parquet"
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"train-00001\.parquet: is damaged in row group 0"):
+        list(PairStore(folder, "train").all())
+
+
+def test_a_shard_of_another_tile_is_refused(folder):
+    pairs = drawn(5, tile=32)
+    pair_store.write(folder / "train", 3, pairs, origin(pairs), settings={"tile": 32})
+    with pytest.raises(InputError, match=r"train-00003\.parquet: was made with tile 32 and 16 was expected"):
+        PairStore(folder, "train")
+
+
+def test_a_missing_shard_in_the_middle_is_refused(folder):
+    (folder / "train-00001.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="no such shard; run `dvc repro synthesize`") as caught:
+        PairStore(folder, "train")
+    assert caught.value.filename == str(folder / "train-00001.parquet")
+
+
+def test_a_pair_takes_less_than_a_tenth_of_its_bytes_as_pictures(tmp_path):
+    tile, parts = 64, []
+    for seed in range(8):
+        edge = boundaries(scene(160, 200, batch=1, seed=seed), num_classes=CLASSES)[0][0]
+        generator = torch.Generator().manual_seed(seed)
+        places = torch.randint(0, 96, (128, 2), generator=generator)
+        still = identity(128, like=edge)
+        theta = still + 0.1 * torch.randn(still.shape, generator=generator) * torch.tensor([[1.0], [1.0], [0.0]])
+        tiles = cut(edge, places, still, tile=tile), cut(edge, places, theta, tile=tile)
+        parts.append(Pairs(*tiles, theta, torch.randint(2**40, (128,), generator=generator)))
+    pairs = Pairs(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+    pair_store.write(tmp_path / "train", 0, pairs, origin(pairs), settings={"tile": tile})
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size / len(pairs.seed) <= 2 * tile**2 / 10
