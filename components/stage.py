@@ -15,9 +15,7 @@ import errno
 import fcntl
 import hashlib
 import inspect
-import json
 import logging
-import math
 import os
 import shutil
 import signal
@@ -28,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal, TextIO
 
+from components.executor import Executor
 from inverseform import params
 from inverseform.settings import InputError, Settings
 
@@ -57,7 +56,7 @@ def main(function: Callable[..., Report]) -> None:
         settings, paths, executor = _arguments(function, sys.argv[1:])
         report = run(function, settings, paths)
         if executor is not None:
-            _write_executor_output(executor, report)
+            executor.answer(report)
     except (InputError, OSError) as error:
         sys.exit(_refusal(error))
     except KeyboardInterrupt:
@@ -85,8 +84,9 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
                 str(paths[name]),
             )  # fmt: skip
     outputs = {name: paths[name] for name in ports(function, "output")}
+    scratch = [paths[name] for name in ports(function, "scratch")]
     with contextlib.ExitStack() as held:
-        for path in outputs.values():
+        for path in [*outputs.values(), *scratch]:
             path.parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(_lock(path))
         partial = {name: _beside(path, "partial") for name, path in outputs.items()}
@@ -99,8 +99,8 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
         for name, path in outputs.items():
             _remove(path)
             partial[name].rename(path)
-    for name in ports(function, "scratch"):
-        _remove(paths[name])
+        for path in scratch:
+            _remove(path)
     return report
 
 
@@ -115,7 +115,7 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settings, dict[str, Path], dict | None]:
+def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settings, dict[str, Path], Executor | None]:
     """Settings, paths and, under KFP, the executor input."""
     parser = argparse.ArgumentParser(description=inspect.getdoc(function))
     parser.add_argument("--executor-input", help="the JSON that Kubeflow Pipelines hands over, instead of all others")
@@ -127,15 +127,11 @@ def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settin
     given = parser.parse_args(argv)
     section, settings = function.__name__, typing.get_type_hints(function)["params"]
     if given.executor_input:
-        try:
-            executor = json.loads(given.executor_input)
-            text, paths = executor["inputs"]["parameterValues"]["params"], _executor_paths(function, executor)
-        except (json.JSONDecodeError, LookupError, TypeError) as error:
-            raise InputError(
-                f"--executor-input: {given.executor_input[:80]!r} is not what Kubeflow Pipelines hands over "
-                f"({error!r}); outside of it, give --params and the paths"
-            ) from error
-        return params.parse_section(text, section, settings), paths, executor
+        executor = Executor(given.executor_input)
+        paths = executor.paths(
+            inputs=ports(function, "input"), outputs=ports(function, "output"), scratch=ports(function, "scratch")
+        )
+        return params.parse_section(executor.params, section, settings), paths, executor
     missing = [f"--{name.replace('_', '-')}" for name in names if getattr(given, name) is None]
     if missing:
         parser.error(f"{', '.join(missing)} missing: say where to read and write")
@@ -144,48 +140,6 @@ def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settin
         {name: getattr(given, name) for name in names},
         None,
     )
-
-
-def _executor_paths(function: Callable[..., Report], executor: dict) -> dict[str, Path]:
-    """Local paths of the artifacts named in KFP's executor input; scratch folders are parameters."""
-    paths = {}
-    for name in ports(function, "input"):
-        paths[name] = _local_path(executor["inputs"]["artifacts"][name]["artifacts"][0])
-    for name in ports(function, "output"):
-        paths[name] = _local_path(executor["outputs"]["artifacts"][name]["artifacts"][0])
-    for name in ports(function, "scratch"):
-        paths[name] = Path(executor["inputs"]["parameterValues"][name])
-    return paths
-
-
-def _local_path(artifact: dict) -> Path:
-    """Where KFP's launcher mounts an artifact: gs:// is /gcs/, s3:// is /s3/, minio:// is /minio/; a path is itself."""
-    if custom := artifact.get("customPath"):
-        return Path(custom)
-    scheme, separator, rest = artifact["uri"].partition("://")
-    if not separator:
-        return Path(artifact["uri"])
-    folder = {"gs": "gcs", "s3": "s3", "minio": "minio", "oci": "oci"}.get(scheme)
-    if folder is None:
-        raise InputError(f"artifact URI {artifact['uri']}: the schemes are gs, s3, minio and oci; store it at one")
-    return Path("/", folder, rest)
-
-
-def _write_executor_output(executor: dict, report: Report) -> None:
-    """Tell KFP which artifacts and parameters there are; a container component has none but those listed here."""
-    outputs = executor["outputs"]
-    figures = {name: value for name, value in report.items() if isinstance(value, (bool, int, float, str))}
-    # JSON has no word for nan or infinity, and KFP's launcher refuses the whole file for one.
-    figures = {name: value for name, value in figures.items() if isinstance(value, str) or math.isfinite(value)}
-    artifacts = {}
-    for name, entry in outputs.get("artifacts", {}).items():
-        artifact = entry["artifacts"][0]
-        metadata = figures if name == "metrics" else {}
-        artifacts[name] = {"artifacts": [{"name": artifact["name"], "uri": artifact["uri"], "metadata": metadata}]}
-    parameters = {name: figures[name] for name in outputs.get("parameters", {})}
-    file = Path(outputs["outputFile"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"parameterValues": parameters, "artifacts": artifacts}))
 
 
 def _refusal(error: Exception) -> int:

@@ -65,6 +65,7 @@ def synthesize(params: SynthesizeParams, *, samples: Input, pairs: Output) -> Re
     with ThreadPoolExecutor(params.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         made = pool.map(lambda job: write_shard(params, store, pairs, *job), jobs)
         counts = list(track(made, description="shards of pairs", total=len(jobs)))
+    pair_store.write_counts(pairs, {"train": params.train_pairs, "val": params.val_pairs})
     size = sum(path.stat().st_size for path in pairs.iterdir())
     seconds = time.monotonic() - begun
     return {

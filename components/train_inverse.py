@@ -122,7 +122,7 @@ def _settings(params: TrainInverseParams, store: PairStore) -> InverseNetSetting
     if (scale < 1e-6).any():
         raise InputError(
             f"synthesize.ranges {made['ranges']}: number {int(scale.argmin())} of {made['degrees_of_freedom']} never "
-            f"varies, so there is nothing to learn; widen the ranges or set degrees_of_freedom to 4"
+            f"varies, so there is nothing to learn; widen the ranges, or lower degrees_of_freedom or identity"
         )
     measured = {"mean": numbers.mean(dim=0).tolist(), "scale": scale.tolist()}
     network = params.network.model_dump(mode="json")

@@ -21,7 +21,7 @@ SETTINGS = "settings.json"
 
 
 def save(folder: Path, tensors: dict[str, Tensor], settings: dict, *, format: str) -> None:
-    """Write a folder whole: beside its place first, then renamed over what was there.
+    """Write a folder whole: beside its place first, then renamed to it; what was there goes just before.
 
     Args:
         folder: Where to; its parent is made.

@@ -40,10 +40,12 @@ def augment(
     unit = torch.rand(6, generator=generator).tolist()
     low, high = params.scale
     image, labels = _resize(sample.image, sample.labels, low + (high - low) * unit[0])
+    # Light before the crop: what is padded stays black, and a mean over the whole image does not jump with the window.
+    image = _light(image, *(1 + params.brightness * (2 * u - 1) for u in unit[4:]))
     image, labels = _crop(image, labels, params.crop, unit[1], unit[2])
     if params.flip and unit[3] < 0.5:
         image, labels = image.flip(-1), labels.flip(-1)
-    return _light(image, *(1 + params.brightness * (2 * u - 1) for u in unit[4:])), labels
+    return image, labels
 
 
 def _resize(

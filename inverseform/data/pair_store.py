@@ -1,5 +1,6 @@
 """Pairs on disk: shards of bit-packed tiles, written by synthesize and streamed to train_inverse."""
 
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from inverseform.pairs import pack, unpack
 from inverseform.settings import InputError
 
 FORMAT = ShardFormat("pairs", 1, "synthesize")
+COUNTS = "pairs.json"
 GROUP = 1024
 """Pairs in a row group."""
 WINDOW = 16
@@ -73,6 +75,11 @@ def write(path: Path, number: int, pairs: Pairs, origin: Origin, *, settings: di
             writer.write(table.slice(start, GROUP))
 
 
+def write_counts(folder: Path, counts: dict[str, int]) -> None:
+    """Write pairs.json, which says how many pairs of each split there are, once all shards are there."""
+    (folder / COUNTS).write_text(json.dumps(counts) + "\n")
+
+
 class PairStore:
     """The pairs of one split, streamed in a shuffled order of which any place can be found again.
 
@@ -92,6 +99,11 @@ class PairStore:
         self.shards: list[Shard] = [open_shard(path, format=FORMAT, settings=self.settings) for path in paths]
         self.groups = [(number, group) for number, s in enumerate(self.shards) for group in range(len(s.groups))]
         self.rows = [self.shards[number].groups[group] for number, group in self.groups]
+        if len(self) != (count := _read_counts(folder).get(split)):
+            raise InputError(
+                f"{folder}: its {split} shards hold {len(self)} pairs and {COUNTS} counts {count}; "
+                f"delete {folder} and run `dvc repro synthesize`"
+            )
         self._window = lru_cache(maxsize=2)(self._read_window)
 
     def __len__(self) -> int:
@@ -150,6 +162,15 @@ class PairStore:
     def _unpack(self, packed: "_Packed") -> Pairs:
         tile, warped = unpack(packed.tile, self.tile), unpack(packed.warped, self.tile)
         return Pairs(tile, warped, packed.theta, packed.seed)
+
+
+def _read_counts(folder: Path) -> dict[str, int]:
+    try:
+        return json.loads((folder / COUNTS).read_text())
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{folder}: has no readable {COUNTS} ({error}), so shards may be missing; run `dvc repro synthesize`"
+        ) from error
 
 
 class _Packed(NamedTuple):

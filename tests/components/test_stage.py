@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -367,24 +366,6 @@ def test_kubeflow_is_told_of_artifacts_metrics_and_parameters(toy):
 def test_an_executor_input_of_another_kind_is_refused(toy, text):
     status, log = finish(start(toy, "--executor-input", text))
     assert status == 2 and log.startswith("error: --executor-input: "), log
-
-
-@pytest.mark.parametrize(
-    ("uri", "path"),
-    [("gs://bucket/run/x", "/gcs/bucket/run/x"), ("s3://bucket/x", "/s3/bucket/x"), ("/data/x", "/data/x"),
-     ("minio://mlpipeline/v2/a%20b", "/minio/mlpipeline/v2/a%20b"), ("oci://registry/x", "/oci/registry/x")],
-)  # fmt: skip
-def test_artifacts_lie_where_the_launcher_mounts_them(uri, path):
-    given = executor_input(Path("/toy"), lambda place: uri)
-    paths = stage._executor_paths(copy, given)
-    assert paths == {"raw": Path(path), "samples": Path(path), "metrics": Path(path),
-                     "checkpoints": Path("/toy/check")}  # fmt: skip
-
-
-def test_a_custom_path_goes_before_the_uri():
-    given = executor_input(Path("/toy"), lambda place: "gs://bucket/x")
-    given["inputs"]["artifacts"]["raw"]["artifacts"][0]["customPath"] = "/mnt/raw"
-    assert stage._executor_paths(copy, given)["raw"] == Path("/mnt/raw")
 
 
 def test_an_unknown_store_is_refused_by_its_address(toy):

@@ -32,6 +32,7 @@ def folder(tmp_path, monkeypatch):
     for number, count in enumerate((50, 50, 23)):
         pairs = drawn(count, first=50 * number)
         pair_store.write(tmp_path / "train", number, pairs, origin(pairs), settings={"tile": 16})
+    pair_store.write_counts(tmp_path, {"train": 123})
     return tmp_path
 
 
@@ -65,6 +66,7 @@ def test_where_a_pair_was_cut_is_kept_with_it(folder):
 def test_tiles_of_any_side_come_back(tmp_path, tile):
     pairs = drawn(7, tile=tile)
     pair_store.write(tmp_path / "val", 0, pairs, origin(pairs), settings={"tile": tile})
+    pair_store.write_counts(tmp_path, {"val": 7})
     assert same(next(PairStore(tmp_path, "val").all()), pairs)
 
 
@@ -155,6 +157,18 @@ def test_a_shard_of_another_tile_is_refused(folder):
     pairs = drawn(5, tile=32)
     pair_store.write(folder / "train", 3, pairs, origin(pairs), settings={"tile": 32})
     with pytest.raises(InputError, match=r"train-00003\.parquet: was made with tile 32 and 16 was expected"):
+        PairStore(folder, "train")
+
+
+def test_a_missing_last_shard_is_noticed(folder):
+    (folder / "train-00002.parquet").unlink()
+    with pytest.raises(InputError, match=r"its train shards hold 100 pairs and pairs.json counts 123; delete"):
+        PairStore(folder, "train")
+
+
+def test_shards_whose_run_did_not_end_are_refused(folder):
+    (folder / pair_store.COUNTS).unlink()
+    with pytest.raises(InputError, match=r"has no readable pairs.json .* run `dvc repro synthesize`"):
         PairStore(folder, "train")
 
 
