@@ -131,6 +131,7 @@ def write_plots(folder: Path, judged: Judged, *, classes: tuple[str, ...]) -> No
     near = [row for row in zip(DISTANCES, judged.boundary.scores().within, strict=True) if row[1] is not None]
     _write_table(folder / "boundary_accuracy.csv", [("pixels", "accuracy"), *near])
     for rank, drawn in enumerate(judged.worst, start=1):
+        # Samples may be named by paths and in any script; a file name holds neither on every system.
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", drawn.name)[:80]
         strip(drawn.panels).save(folder / "overlays" / f"{rank:02d}_{name}.png")
 

@@ -54,6 +54,7 @@ class Executor:
         artifacts = {}
         for name, entry in outputs.get("artifacts", {}).items():
             artifact = entry["artifacts"][0]
+            # KFP shows the metadata of a Metrics artifact on the page of a run; the file itself it does not read.
             metadata = figures if name == "metrics" else {}
             artifacts[name] = {"artifacts": [{"name": artifact["name"], "uri": artifact["uri"], "metadata": metadata}]}
         parameters = {name: figures[name] for name in outputs.get("parameters", {})}

@@ -65,6 +65,7 @@ def export(
     start = time.monotonic()
     network, trained = networks.load(segmenter)
     digest = weights.digest(segmenter)
+    # Before the slow part, and by hash: a verdict holds for the very weights it was passed on.
     checks = read_gate(gate, digest=digest, segmenter=segmenter)
     store = SampleStore.open(samples)
     if store.info.classes != trained.classes:

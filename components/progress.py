@@ -15,6 +15,7 @@ log = logging.getLogger("inverseform")
 
 def track(items: Iterable[Item], *, description: str, total: int, done: int = 0) -> Iterator[Item]:
     """Pass items on and show how many of `total` went by, `done` of them before this run."""
+    # A bar redraws its line, of which a log file would keep every state.
     shown = _bar if sys.stderr.isatty() else _lines
     return shown(items, description, total, done)
 
@@ -47,6 +48,7 @@ def _lines(items: Iterable[Item], description: str, total: int, done: int) -> It
         now = time.monotonic()
         if now - last >= EVERY and done < total:
             last = now
+            # By what this run did: a resumed one did not spend any time on the steps before.
             left = (now - start) / (done - begun) * (total - done)
             log.info("%s %d of %d, %d s left", description, done, total, round(left))
     log.info("%s %d of %d in %.1f s", description, done, total, time.monotonic() - start)

@@ -51,6 +51,7 @@ def ports(function: Callable[..., Report], kind: Literal["input", "output", "scr
 def main(function: Callable[..., Report]) -> None:
     """Run a stage from the command line; leaves with 0, with 2 for bad input, 130 or 143 when interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # Kubernetes ends a pod by SIGTERM, at which Python would die without unwinding its stack.
     signal.signal(signal.SIGTERM, _terminate)
     try:
         settings, paths, executor = _arguments(function, sys.argv[1:])
@@ -77,6 +78,7 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
     Raises:
         FileNotFoundError: An input does not exist.
     """
+    # Before the locks: a missing input should be told at once, not after another run has ended.
     for name in ports(function, "input"):
         if not paths[name].exists():
             raise FileNotFoundError(
@@ -91,6 +93,7 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
             held.enter_context(_lock(path))
         partial = {name: _beside(path, "partial") for name, path in outputs.items()}
         for path in partial.values():
+            # The stack is unwound from its end: what is half-made is gone before the lock is let go.
             held.callback(_remove, path)
             _remove(path)
         report = function(settings, **{**paths, **partial})
@@ -109,6 +112,7 @@ def digest(path: Path) -> str:
     total = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
+            # The names too, as two files that change places make another folder.
             total.update(str(file.relative_to(path)).encode())
             with file.open("rb") as opened:
                 total.update(hashlib.file_digest(opened, "sha256").digest())

@@ -80,6 +80,7 @@ def write_shard(params: SynthesizeParams, store: SampleStore, folder: Path, spli
     """Make one shard, which depends on the settings, the samples and its number alone; how many pairs it holds."""
     total = params.train_pairs if split == "train" else params.val_pairs
     count = min(params.shard_pairs, total - number * params.shard_pairs)
+    # Even for train and odd for val: no two shards share a stream, and none depends on the number of workers.
     generator = torch.Generator().manual_seed(params.seed * 1_000_003 + 2 * number + (split == "val"))
     parts = list(_pairs(params, store, split, number, count, generator))
     pairs = Pairs(*(torch.cat(fields) for fields in zip(*(part for part, _ in parts), strict=True)))
@@ -95,7 +96,8 @@ def _pairs(
 ) -> Iterator[tuple[Pairs, Origin]]:
     """Pairs of one sample after another, `count` in all.
 
-    Samples come in an order that shards share, each shard beginning where the one before it ends.
+    Samples come in an order that shards share, each shard beginning where the one before it ends if every sample
+    has tiles: what it depends on is its number, not how the others went.
     """
     if not store.info.counts.get(split):
         raise InputError(
@@ -110,6 +112,7 @@ def _pairs(
         turn += 1
         origins = occupied(sample.boundary, params.tile, params.occupancy)
         empty = 0 if len(origins) else empty + 1
+        # A whole turn without a tile would go on for ever.
         if empty == len(order):
             raise InputError(
                 f"synthesize.occupancy is {params.occupancy}: none of the {len(order)} {split} samples has a tile of "
@@ -126,10 +129,12 @@ def _pairs(
 def occupied(boundary: Float[Tensor, "1 height width"], tile: int, share: float) -> Int64[Tensor, "count 2"]:
     """Rows and columns of all tiles that lie in the map and have at least that share of boundary, and some."""
     height, width = boundary.shape[-2:]
+    # A row and a column of zeros before the first make the sums below hold at the frame as well.
     room = F.pad(boundary[0], (1, max(0, tile - width), 1, max(0, tile - height)))
     # Sums over all tiles at once, by an integral image: exact, as the pixels are counted in whole numbers.
     total = room.to(torch.int32).cumsum(0).cumsum(1)
     pixels = total[tile:, tile:] - total[:-tile, tile:] - total[tile:, :-tile] + total[:-tile, :-tile]
+    # At least one pixel even at occupancy 0: two empty tiles say nothing of their transform.
     return (pixels >= max(1, share * tile**2)).nonzero()
 
 
@@ -143,6 +148,7 @@ def _cut_pairs(
     theta = draw(count, params.ranges, degrees_of_freedom=params.degrees_of_freedom, generator=generator)
     still = torch.rand(count, generator=generator) < params.identity
     theta[still] = identity(1, like=theta)
+    # The tile by the same sampling as its twin, so that an identity pair is equal to the last bit.
     tile = cut(boundary, origins, identity(count, like=theta), tile=params.tile)
     warped = cut(boundary, origins, theta, tile=params.tile)
     return Pairs(tile, warped, theta, torch.randint(2**40, (count,), generator=generator))

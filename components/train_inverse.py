@@ -74,6 +74,7 @@ def train_inverse(
         optimiser,
         place=Place(checkpoints, run),
     )
+    # Where a resumed run goes on is known only after its first step; the bar starts there.
     first = next(steps)
     history = first.history
     for step in track(steps, description="inverse network, step", total=optimiser.steps, done=first.step):
@@ -107,6 +108,7 @@ def assess(net: InverseNet, held_out: PairStore, degradation: DegradationParams)
         figures[name] = fmean(known) if (known := [r2 for r2 in each if r2 is not None]) else None
         figures[f"{name}_each"] = each
     figures["distance_of_identity"] = torch.cat(still).mean().item()
+    # One row group, a thousand tiles, is enough for a mean, and every amount moves them anew.
     tiles = next(held_out.all()).tile.float()
     for move, amounts in AMOUNTS.items():
         grown = response(net, tiles, move, amounts)
@@ -119,6 +121,7 @@ def _settings(params: TrainInverseParams, store: PairStore) -> InverseNetSetting
     made = store.settings
     numbers = offsets(store.theta(), made["degrees_of_freedom"]).double()
     scale = numbers.std(dim=0, correction=0)
+    # Targets are divided by it; a spread of a millionth of half a tile is rounding and no movement.
     if (scale < 1e-6).any():
         raise InputError(
             f"synthesize.ranges {made['ranges']}: number {int(scale.argmin())} of {made['degrees_of_freedom']} never "

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import lru_cache
 from typing import NamedTuple
 
 import pandas as pd
@@ -68,6 +69,7 @@ def train_segmentation(
         prediction = model(normalise(images, mean=mean, std=std))
         return criterion(prediction.segmentation, labels, boundary_logits=prediction.boundary)._asdict()
 
+    # By contents, not by paths or dates: a pod's folders are new each time it is started.
     run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
     steps = train(
         network,
@@ -114,10 +116,18 @@ def draw_batch(store: SampleStore, params: TrainSegmentationParams, step: int) -
     parts = []
     for position in range(step * size, (step + 1) * size):
         epoch, place = divmod(position, count)
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-        parts.append(augment(store.sample("train", int(order[place])), params.augment, generator=generator))
+        # Drawn again for each sample: a batch may lie in two epochs, and a resumed run has no order in hand.
+        parts.append(
+            augment(store.sample("train", _order(seed, epoch, count)[place]), params.augment, generator=generator)
+        )
     images, labels = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
     return Batch(images, labels)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    """The order of an epoch; kept, as a batch may lie in two epochs and most lie in the one before's."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
 
 
 def image_statistics(
@@ -132,11 +142,13 @@ def image_statistics(
         )
     total, square, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
     for index in range(0, count, -(-count // most)):
+        # In double precision, as the variance below is the difference of two large sums.
         image = store.sample("train", index).image.double() / 255
         total += image.sum(dim=(1, 2))
         square += image.square().sum(dim=(1, 2))
         pixels += image[0].numel()
     mean = total / pixels
+    # The floor, a deviation of 1e-3, keeps a channel of one value from being divided by 0.
     std = (square / pixels - mean.square()).clamp(min=1e-6).sqrt()
     red, green, blue = zip(mean.tolist(), std.tolist(), strict=True)
     return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])

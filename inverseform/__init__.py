@@ -6,6 +6,7 @@ The public names are imported on first use, so that a stage which never builds a
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Type checkers and editors do not run __getattr__; they read the names here.
 if TYPE_CHECKING:
     from inverseform.boundary import boundaries, probability_boundaries
     from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms, balanced_cross_entropy

@@ -63,13 +63,17 @@ def boundaries(
     tensor([[0, 1, 1, 0],
             [0, 1, 1, 0]], dtype=torch.int32)
     """
-    ignored = labels == ignore_index
+    # torch wraps a number that 8 bits cannot hold: as uint8, 256 classes would be 0 and -1 the label 255.
+    ids = labels.short() if labels.dtype.itemsize == 1 else labels
+    ignored = ids == ignore_index
     if not labels.is_cuda and not torch.compiler.is_compiling():
-        _check(labels, ignored, num_classes, ignore_index)
+        _check(ids, ignored, num_classes, ignore_index)
     window = _window(labels, ignored)
+    # An edge test sees one pixel to each side: the first pixel of the radius, and the dilation adds the others.
     edge = (_sobel(window) if operator == "sobel" else _unequal(window)) & ~ignored
     boundary = _dilate(edge[:, None].float(), radius - 1) * ~ignored[:, None]
     hidden = _dilate(ignored[:, None].float(), radius)
+    # A boundary that was seen stays one, whatever an ignored pixel near it hides.
     valid = torch.maximum(boundary, 1 - hidden) * ~ignored[:, None]
     return boundary, valid
 
@@ -84,6 +88,7 @@ def probability_boundaries(
     """
     height, width = probabilities.shape[-2:]
     largest = probabilities.new_zeros(probabilities.shape[0], height, width)
+    # Half of the eight neighbours: the other half are the same pairs, seen from their other pixel.
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here, there = _neighbours(height, width, down, right)
         distance = (probabilities[..., *here] - probabilities[..., *there]).abs().sum(dim=1) / 2
@@ -107,9 +112,10 @@ def _check(labels: Tensor, ignored: Tensor, num_classes: int, ignore_index: int)
 def _window(
     labels: Integer[Tensor, "batch height width"], ignored: Bool[Tensor, "batch height width"]
 ) -> list[list[Integer[Tensor, "batch height width"]]]:
-    """The 3x3 neighbours of every pixel, by row and column; frame and ignored neighbours take the pixel's own class.
+    """The 3x3 neighbours of every pixel, by row and column.
 
-    So neither can differ from it, and neither makes a boundary.
+    An ignored neighbour takes the pixel's own class, one beyond the frame that of the pixel at the frame nearest to it:
+    neither brings in a class that was not there, so neither makes a boundary.
     """
     height, width = labels.shape[-2:]
     padded, unknown = _pad(labels), _pad(ignored)
@@ -131,6 +137,7 @@ def _pad(maps: Shaped[Tensor, "batch height width"]) -> Shaped[Tensor, "batch he
 
 def _sobel(window: list[list[Integer[Tensor, "batch height width"]]]) -> Bool[Tensor, "batch height width"]:
     """Whether the Sobel response of any class's indicator map is not zero."""
+    # The middle column, and the middle row, has the weight 0 in its kernel.
     columns = list(zip(*window, strict=True))
     return ~(_balanced(columns[0], columns[2]) & _balanced(window[0], window[2]))
 

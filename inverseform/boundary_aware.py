@@ -50,7 +50,10 @@ def balanced_cross_entropy(
 
     The mean over the boundary pixels and the mean over the others, averaged; only where `valid`.
     """
+    # In half precision no sum over more than 65504 pixels is finite.
+    logits, boundary, valid = logits.float(), boundary.float(), valid.float()
     entropy = F.binary_cross_entropy_with_logits(logits, boundary, reduction="none")
+    # Borders are some per cent of the pixels: unweighted, saying that there are none would cost next to nothing.
     means = [(entropy * part).sum() / part.sum().clamp(min=1) for part in (boundary * valid, (1 - boundary) * valid)]
     return (means[0] + means[1]) / 2
 
@@ -62,7 +65,9 @@ def cross_entropy(
     ignore_index: int = IGNORE_INDEX,
 ) -> Float[Tensor, ""]:
     """Pixel-wise cross entropy L_xe of eq. (6): mean over the pixels whose class is known; 0, not nan, over none."""
-    total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
+    labels = labels.long()
+    # torch's own mean would be 0/0 over a crop that is ignored as a whole.
+    total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
     return total / (labels != ignore_index).sum().clamp(min=1)
 
 
@@ -75,7 +80,7 @@ class BoundaryAwareLoss(nn.Module):
         gamma: Weight of the InverseForm term.
         num_classes: How many classes there are.
         ignore_index: Label of a pixel whose class is not known.
-        segmentation_loss: Takes logits and labels at the same size; cross entropy by default.
+        segmentation_loss: Takes logits and labels (int64) at the same size; cross entropy by default.
         boundary_weights: Weights of several boundary maps, made to sum to 1; equal by default.
     """
 
@@ -94,6 +99,10 @@ class BoundaryAwareLoss(nn.Module):
         if gamma and inverse is None:
             raise InputError(
                 f"gamma is {gamma} and there is no InverseForm loss: give one as `inverse`, or set gamma to 0"
+            )
+        if boundary_weights is not None and not sum(boundary_weights) > 0:
+            raise InputError(
+                f"boundary_weights are {list(boundary_weights)}: their sum must be above 0; give each map a weight"
             )
         self.inverse = inverse
         # Boundaries as the inverse network knows them; the paper's where there is none.
@@ -141,20 +150,24 @@ class BoundaryAwareLoss(nn.Module):
                 crossed = crossed + weight * balanced_cross_entropy(map, boundary, valid)
                 if self.inverse is not None and self.gamma:
                     moved = moved + weight * self.inverse(map, boundary, valid)
+        # Eq. (6). The terms are given unweighted too, so that curves of runs with other weights can be compared.
         return LossTerms(segmentation + self.beta * crossed + self.gamma * moved, segmentation, crossed, moved)
 
     def _segmentation(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.segmentation_loss is not None:
-            return self.segmentation_loss(logits, labels)
+            # torch's losses take class ids of 64 bits alone; labels are often of 8.
+            return self.segmentation_loss(logits, labels.long())
         return cross_entropy(logits, labels, ignore_index=self.ignore_index)
 
     def _weights(self, count: int) -> list[float]:
-        given = self.boundary_weights or [1.0] * count
+        given = [1.0] * count if self.boundary_weights is None else self.boundary_weights
         if len(given) != count:
             raise InputError(f"{count} boundary maps and {len(given)} boundary_weights: give one weight for each map")
+        # Made to sum to 1, so that beta and gamma mean the same for one boundary map and for four.
         return [weight / sum(given) for weight in given]
 
 
 def _logit(probabilities: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Logits of probabilities that may be exactly 0 or 1."""
+    # 1e-4 bounds the logits by 9.2: beyond it a probability is certain, and its gradient in single precision is noise.
     return torch.logit(probabilities, eps=1e-4)

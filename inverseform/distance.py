@@ -19,6 +19,7 @@ def euclidean(theta: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
     >>> euclidean(torch.eye(3))
     tensor(0.)
     """
+    # vector_norm, not (x * x).sum().sqrt(): the gradient of that is nan at the identity, a perfect prediction.
     return torch.linalg.vector_norm(theta - torch.eye(3, dtype=theta.dtype, device=theta.device), dim=(-2, -1))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from inverseform.manifest import Manifest
 from inverseform.settings import InputError
@@ -47,6 +47,7 @@ def segment(
         mean: Per channel, of images in [0, 1].
         std: Per channel.
     """
+    # numpy 2 and torch share the names of the array standard; what follows is written in those alone.
     space: Any = _array_functions(image)
     offset, scale = (space.asarray(x, dtype=space.float32, device=image.device)[:, None, None] for x in (mean, std))
     normalised = (space.asarray(image, dtype=space.float32) / 255 - offset) / scale
@@ -69,9 +70,9 @@ class OnnxSegmenter:
             raise InputError(f"{path}: {outputs} logits a pixel and {classes} classes in its metadata; export it again")
 
     def logits(
-        self, images: Float32[np.ndarray, "batch 3 height width"]
-    ) -> Float32[np.ndarray, "batch classes height width"]:
-        """Logits of normalised images.
+        self, images: Float[np.ndarray, "batch 3 height width"]
+    ) -> Float[np.ndarray, "batch classes height width"]:
+        """Logits of normalised images, both of 32 bits.
 
         Raises:
             InputError: onnxruntime cannot run it, as when an image does not fit in memory.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from inverseform import weights
@@ -25,7 +25,7 @@ class DenseParams(Settings):
     name: Literal["dense"]
     pooling: int = Field(ge=1)
     """Tiles are averaged over squares of this many pixels first; 1 for none."""
-    hidden: tuple[int, ...] = Field(min_length=1)
+    hidden: tuple[PositiveInt, ...] = Field(min_length=1)
     """Widths of the layers between; the published network for tiles of 224 has [1000, 32]."""
 
 
@@ -47,6 +47,15 @@ class InverseNetSettings(Settings):
     """Mean offset from the identity, per number, over the training pairs."""
     scale: tuple[float, ...]
     """Standard deviation of the same: the unit in which the network answers."""
+
+    @model_validator(mode="after")
+    def _a_unit_for_each_number(self) -> "InverseNetSettings":
+        if not len(self.mean) == len(self.scale) == self.degrees_of_freedom:
+            raise ValueError(
+                f"{len(self.mean)} means and {len(self.scale)} scales: as many as degrees_of_freedom, "
+                f"{self.degrees_of_freedom}; train the network again"
+            )
+        return self
 
 
 class InverseNet(nn.Module):
@@ -82,6 +91,7 @@ class InverseNet(nn.Module):
     def embed(self, target: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch hidden"]:
         """The target's share of the first layer, its bias included."""
         first = self._first
+        # The target is the second half of the first layer's inputs; its weights here, the prediction's in `compare`.
         return F.linear(self._flat(target), first.weight[:, first.in_features // 2 :], first.bias)
 
     def compare(
@@ -105,6 +115,7 @@ class InverseNet(nn.Module):
         return layer
 
     def _flat(self, tile: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch pixels"]:
+        # The average, not the largest: it keeps a gradient for every pixel of a prediction.
         pooled = F.avg_pool2d(tile, self.settings.network.pooling)
         return rearrange(pooled, "batch row column -> batch (row column)")
 
@@ -124,6 +135,7 @@ def load(folder: str | Path) -> InverseNet:
     tensors, settings = weights.load(folder, format=FORMAT)
     try:
         net = InverseNet(InverseNetSettings.model_validate(settings, strict=False))
+    # It is a ValueError too, and says more than the sentence below.
     except InputError:
         raise
     except ValueError as error:

@@ -6,7 +6,7 @@ of the batch or the number of tiles, and is a zero with a gradient where there i
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -51,12 +51,14 @@ def inverseform(
     tile = net.settings.tile
     count = tiles(target, tile, stride=stride).shape[1]
     given, wanted = (rearrange(tiles(m, tile, stride=stride), "b n h w -> (b n) h w") for m in (predicted, target))
+    # Nothing here depends on the prediction: the target's half of the work is done once, and keeps no graph.
     with torch.no_grad():
         embedded = net.embed(wanted)
         bias = net.compare(wanted, embedded)
         occupied = (wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)).float()
     # The mean offset of the training pairs is in both answers and leaves with the bias.
     theta = from_offsets((net.compare(given, embedded) - bias) * net.scale)
+    # Eq. (5), over all tiles of the batch; those without enough boundary are multiplied away, not taken out.
     total = (distance(theta) * occupied).sum()
     return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / (len(given) / count)
 
@@ -79,6 +81,12 @@ class InverseFormLoss(nn.Module):
         super().__init__()
         if distance not in DISTANCES:
             raise InputError(f"distance is {distance!r}: one of {', '.join(DISTANCES)}; write distance='euclidean'")
+        if reduction not in get_args(Reduction):
+            raise InputError(f"reduction is {reduction!r}: one of {', '.join(get_args(Reduction))}; write 'mean'")
+        if stride is not None and stride < 1:
+            raise InputError(
+                f"stride is {stride}: at least 1 pixel from one tile to the next; leave it out for one tile's side"
+            )
         self.net = _freeze(net)
         self.distance: DistanceName = distance
         self.reduction: Reduction = reduction
@@ -101,8 +109,10 @@ class InverseFormLoss(nn.Module):
         valid: Float[Tensor, "batch 1 height width"] | None = None,
     ) -> Float[Tensor, ""]:
         """Distance of predicted boundaries, logits at any stride, from true ones."""
+        # The difference of two like answers is small: in 16 bits most of its digits would be lost.
         with torch.autocast(boundary.device.type, enabled=False):
             known = torch.ones_like(boundary) if valid is None else valid
+            # Both maps are 0 where the truth is not known: there they agree, and nothing is learned.
             predicted = torch.sigmoid(enlarge(boundary_logits.float(), boundary)) * known
             target = boundary.float() * known
             return inverseform(
@@ -127,9 +137,11 @@ def enlarge(logits: Float[Tensor, "batch channels rows columns"], like: Tensor) 
 
 def _freeze(net: InverseNet) -> InverseNet:
     """Turn parameters into buffers that are not saved: nothing that trains, averages or saves a model finds them."""
-    frozen = InverseNet(net.settings)
+    # The numbers of the answer's unit are made anew from the settings, so they start on the CPU.
+    frozen = InverseNet(net.settings).to(net.mean.device)
     for name, module in frozen.named_modules():
         source = net.get_submodule(name)
+        # A clone, so that training the original afterwards does not change the loss.
         for key, parameter in source.named_parameters(recurse=False):
             del module._parameters[key]
             module.register_buffer(key, parameter.detach().float().clone(), persistent=False)

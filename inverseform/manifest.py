@@ -71,6 +71,7 @@ class Manifest(Settings):
                 f"{source}: its metadata holds format {found!r} and {FORMAT!r} was expected; "
                 f"name a file that the stage export of this version wrote"
             )
+        # A class list is JSON in the metadata, a licence is not: the types tell which.
         words = {name for name, field in cls.model_fields.items() if field.annotation is str}
         try:
             fields = {

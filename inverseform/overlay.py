@@ -157,5 +157,6 @@ def _hatch(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw diagonal stripes over the ignored pixels."""
     rows, columns = np.indices(labels.shape, sparse=True)
+    # Four pixels wide: narrower stripes become plain grey when a picture is made smaller.
     stripes = np.where((rows + columns) // 4 % 2, 205, 235).astype(np.uint8)
     return np.where((labels.numpy() == IGNORE_INDEX)[..., None], stripes[..., None], picture)

@@ -29,7 +29,7 @@ class DegradationParams(Settings):
     """Probability that lines are made a pixel thicker on both sides."""
     blurred: float = Field(ge=0, le=1)
     """Probability of a Gaussian blur."""
-    blur_sigma: float = Field(gt=0)
+    blur_sigma: float = Field(ge=0.3)
     """Largest standard deviation of that blur, in pixels; the smallest is 0.3."""
     faint: float = Field(ge=0, le=1)
     """Probability that all values are multiplied by a factor between 0.3 and 1."""
@@ -57,6 +57,7 @@ def cut(
     """
     height, width = boundary.shape[-2:]
     points = grid(theta, tile, tile)
+    # From the tile's coordinates, -1 to 1, to pixels of the map, and from there to the map's coordinates.
     corner = rearrange(origins.flip(-1), "count xy -> count 1 1 xy").to(points.dtype)
     pixels = corner + (points + 1) * tile / 2
     sides = torch.tensor([width, height], dtype=points.dtype, device=points.device)
@@ -69,6 +70,7 @@ def cut(
 
 def pack(tiles: Bool[Tensor, "count tile tile"]) -> UInt8[Tensor, "count bytes"]:
     """Eight pixels to a byte, row by row, the first pixel in the lowest bit; the last byte is filled with zeros."""
+    # Bits cost 512 bytes for a tile of 64 pixels, where floats would cost 16 kB.
     flat = F.pad(rearrange(tiles, "count row column -> count (row column)"), (0, -tiles[0].numel() % 8))
     bits = rearrange(flat, "count (bytes bit) -> count bytes bit", bit=8).to(torch.uint8)
     # In 8 bits to the end: torch would add bytes up to 64-bit numbers.
@@ -93,6 +95,7 @@ def reflect(
     A symmetry S, applied to both tiles, turns predicted(u) = target(theta u) into the same with S theta S^-1, so every
     pair stands for eight.
     """
+    # Stream 4 of a seed is stream 1 of the next; that is harmless, as seeds are drawn from 2**40.
     mirrored = uniform(seeds, 4, 3) < 0.5
     symmetry = torch.eye(3, dtype=theta.dtype, device=theta.device).repeat(len(theta), 1, 1)
     for axis, dim in ((0, -1), (1, -2)):
@@ -101,6 +104,7 @@ def reflect(
         symmetry[:, axis, axis] = torch.where(mirrored[:, axis], -1.0, 1.0)
     chosen = mirrored[:, 2, None, None]
     tile, warped = (torch.where(chosen, tiles.transpose(-1, -2), tiles) for tiles in (tile, warped))
+    # Swapping rows multiplies from the left: the transposition comes after the mirrors, as it did for the tiles.
     swapped = symmetry[:, [1, 0, 2]]
     symmetry = torch.where(chosen, swapped, symmetry)
     # A symmetry is orthogonal: its inverse is its transpose.
@@ -111,6 +115,7 @@ def degrade(
     tiles: Float[Tensor, "count tile tile"], seeds: Int64[Tensor, " count"], params: DegradationParams
 ) -> Float[Tensor, "count tile tile"]:
     """Tiles in [0, 1] as a network might have predicted them; the same for the same seeds, in whatever batch."""
+    # Every degradation is worked out for every tile and then chosen: no branch waits for the device.
     chance, amount = uniform(seeds, 1, 8), uniform(seeds, 2, 8)
     tiles = torch.where(_on(chance[:, 0], params.missing), _wipe(tiles, amount[:, :3]), tiles)
     thicker = F.max_pool2d(tiles[:, None], 3, stride=1, padding=1)[:, 0]
@@ -127,6 +132,7 @@ def uniform(seeds: Int64[Tensor, " count"], stream: int, numbers: int) -> Float[
     """Numbers in [0, 1) that depend on the seed, the stream and their place alone (a hash, splitmix64's)."""
     place = torch.arange(numbers, dtype=torch.int64, device=seeds.device)
     state = _mix(_mix(seeds * 3 + stream)[:, None] + place * _MIX[0])
+    # 24 bits, as many as a float's mantissa: with more, rounding could give 1.
     return (state & 0xFFFFFF).float() / 2**24
 
 
@@ -157,6 +163,7 @@ def _blur(
     tiles: Float[Tensor, "count tile tile"], sigma: Float[Tensor, " count"], largest: float
 ) -> Float[Tensor, "count tile tile"]:
     """Each tile under a Gaussian of its own width, one axis after the other, all in one grouped convolution."""
+    # 2.5 standard deviations hold 98.8% of a Gaussian; the weights are made to sum to 1 again.
     reach = math.ceil(2.5 * largest)
     place = torch.arange(-reach, reach + 1, device=tiles.device)
     weight = torch.exp(-0.5 * (place / sigma[:, None]) ** 2)

@@ -37,12 +37,14 @@ def load_section(path: Path, stage: str, settings: type[Section], *, overrides: 
         InputError: A section or a setting is unknown, missing or wrong.
     """
     document = _read(path)
+    # The whole file, though one section is used: a mis-spelt section would otherwise be missed without a word.
     for name in document:
         if name not in STAGES:
             raise InputError(f"{path}: {name} is not a section{_nearest(name, STAGES) or '; take it out'}")
     if stage not in document:
         raise InputError(f"{path}: the section {stage} is missing; write it, as in the params.yaml of the repository")
     changes = _parse(overrides, "--overrides")
+    # Only an error that may come of --overrides should name them.
     if changes == {}:
         return _validate(settings, document[stage], str(path), stage)
     return _validate(settings, _merge(document[stage], changes), f"{path} with --overrides", stage)
@@ -102,6 +104,7 @@ def _key(place: tuple[int | str, ...], values: object) -> list[str]:
 
 def _explain(error: ErrorDetails, errors: list[ErrorDetails], key: str, values: object) -> str:
     if error["type"] == "extra_forbidden":
+        # A mis-spelt key is most likely one of those that are missing beside it.
         known = _siblings(error, errors, "missing") or _written(error, errors, values)
         nearest = _nearest(str(error["loc"][-1]), known)
         return f"{key} is not a setting{nearest or '; take it out'}"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+# The largest number of 8 bits, so that ids count up from 0 without a gap, and Cityscapes' own choice.
 IGNORE_INDEX = 255
 """The label of a pixel whose class is not known, everywhere behind ingest."""
 

@@ -19,6 +19,7 @@ def tiles(
     stride = stride or tile
     height, width = maps.shape[-2:]
     padded = F.pad(maps, (0, _missing(width, tile, stride), 0, _missing(height, tile, stride)))
+    # The usual case needs no windows, and one reshape moves the least memory.
     if stride == tile:
         return rearrange(padded, "batch 1 (i h) (j w) -> batch (i j) h w", h=tile, w=tile)
     windows = padded[:, 0].unfold(1, tile, stride).unfold(2, tile, stride)
@@ -29,6 +30,7 @@ def untile(
     tiles: Float[Tensor, "batch count tile tile"], height: int, width: int
 ) -> Float[Tensor, "batch 1 height width"]:
     """Maps of the given size from their tiles: the inverse of `tiles` where those do not overlap."""
+    # The tiles may reach beyond the map, so their number in a row is rounded up.
     across = -(-width // tiles.shape[-1])
     return rearrange(tiles, "batch (i j) h w -> batch 1 (i h) (j w)", j=across)[..., :height, :width]
 

@@ -55,6 +55,7 @@ def draw(
     """
     if degrees_of_freedom == 8:
         raise InputError(f"degrees_of_freedom is {degrees_of_freedom}: pairs are drawn with 4 or 6; write 6")
+    # All six are drawn whatever is used, so that the degrees of freedom do not change the other draws.
     unit = torch.rand(count, 6, generator=generator, dtype=torch.float64)
     signed = 2 * unit - 1
     shift = signed[:, :2] * ranges.translation
@@ -75,6 +76,7 @@ def compose(
     """The matrix of a shift (half tiles), two scales, a turn (radians) and a shear (tangent)."""
     cos, sin = rotation.cos(), rotation.sin()
     turn = torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
+    # A shear along x only: with the turn and two scales it makes up every linear map near the identity.
     slant = torch.eye(2, dtype=shear.dtype, device=shear.device).repeat(len(shear), 1, 1)
     slant[:, 0, 1] = shear
     theta = identity(len(shift), like=shift)
@@ -96,6 +98,7 @@ def offsets(theta: Float[Tensor, "batch 3 3"], degrees_of_freedom: DegreesOfFree
 
 def from_offsets(numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch 3 3"]:
     """The transform whose offsets are given: 4, 6 or 8 of them."""
+    # A product, not an assignment to places: nothing is changed in place, so that autograd and the compiler agree.
     spread = F.one_hot(torch.tensor(ENTRIES[numbers.shape[-1]], device=numbers.device), 9).to(numbers.dtype)
     difference = einsum(numbers, spread, "batch numbers, numbers entries -> batch entries")
     return identity(len(numbers), like=numbers) + difference.unflatten(-1, (3, 3))
@@ -103,10 +106,12 @@ def from_offsets(numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batc
 
 def grid(theta: Float[Tensor, "batch 3 3"], height: int, width: int) -> Float[Tensor, "batch height width 2"]:
     """Where in the input each output pixel's centre comes from, as (x, y)."""
+    # Centres of pixels, as align_corners=False has them: -1 + 1/n to 1 - 1/n.
     x, y = ((torch.arange(n, dtype=theta.dtype, device=theta.device) * 2 + 1) / n - 1 for n in (width, height))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     points = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
     mapped = einsum(theta, points, "batch i j, height width j -> batch height width i")
+    # The third coordinate is 1 unless there are 8 degrees of freedom: only a homography has perspective.
     return mapped[..., :2] / mapped[..., 2:]
 
 

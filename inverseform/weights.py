@@ -42,12 +42,13 @@ def save(folder: Path, tensors: dict[str, Tensor], settings: dict, *, format: st
         number = next((int(word.rstrip(")")) for word in str(error).split() if word.rstrip(")").isdigit()), 0)
         raise OSError(number, os.strerror(number) if number else str(error), str(folder / WEIGHTS)) from error
     (partial / SETTINGS).write_text(json.dumps({"format": format, **settings}, indent=1) + "\n")
+    # A folder cannot be replaced in one step; between these two there is none, and never a mixture.
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
 def load(folder: str | Path, *, format: str) -> tuple[dict[str, Tensor], dict]:
-    """Read a folder that `save` wrote: its tensors on the CPU, and its settings.
+    """Read a folder that `save` wrote: its tensors on the CPU, of the shapes they were saved with, and its settings.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -60,19 +61,21 @@ def load(folder: str | Path, *, format: str) -> tuple[dict[str, Tensor], dict]:
         )
     try:
         settings = json.loads((folder / SETTINGS).read_text())
+        found = settings.pop("format", None)
         tensors = load_file(folder / WEIGHTS)
-    except (json.JSONDecodeError, SafetensorError, FileNotFoundError) as error:
+    # A ValueError is JSON or UTF-8 that was cut, the next two are JSON of something else than an object.
+    except (ValueError, TypeError, AttributeError, SafetensorError, FileNotFoundError) as error:
         raise InputError(
             f"{folder}: cannot be read as a saved network ({error}); run the stage that made it again"
         ) from error
-    if settings.pop("format", None) != format:
-        found = json.loads((folder / SETTINGS).read_text()).get("format")
+    if found != format:
         raise InputError(f"{folder}: holds {found!r} and {format!r} was expected; name the folder of the right stage")
     return tensors, settings
 
 
 def digest(folder: str | Path) -> str:
     """SHA-256 of the weights in a folder, as 64 hexadecimal digits: the name by which other files refer to them."""
+    # Of the weights alone: the settings beside them may be worded anew without making it another network.
     return hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()
 
 
@@ -85,5 +88,6 @@ def fill(module: torch.nn.Module, tensors: dict[str, Tensor], *, source: str | P
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
+        # torch lists every misfit, each on a line below a heading; the first says what is wrong.
         reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         raise InputError(f"{source}: its weights do not fit its settings ({reason}); train it again") from error

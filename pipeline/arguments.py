@@ -48,6 +48,7 @@ def as_json(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def check_arguments(given: Mapping[str, Any], package: Path) -> None:
     """Refuse arguments which the compiled graph does not declare, of another type than it declares, or missing."""
+    # A compiled graph is two documents: the pipeline, then what it asks of the cluster.
     graph = next(yaml.safe_load_all(package.read_text()))
     declared = graph["root"]["inputDefinitions"]["parameters"]
     for name, value in given.items():

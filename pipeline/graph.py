@@ -187,6 +187,7 @@ def pipeline(site: Site) -> BaseComponent:
 
 def _place(task: dsl.PipelineTask, site: Site) -> None:
     """Give a task its image, its share of a machine, retries and, for a training, its volumes."""
+    # kfp writes the names of tasks with hyphens.
     stage = task.name.replace("-", "_")
     # Requests without limits: a stage may use what is idle, and is not killed for a peak of memory.
     needs = NEEDS[stage]
@@ -197,5 +198,5 @@ def _place(task: dsl.PipelineTask, site: Site) -> None:
         task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
     if stage.startswith("train_"):
         kubernetes.mount_pvc(task, pvc_name=site.claim, mount_path="/checkpoints")
-        # DataLoader workers hand batches over in shared memory, of which a pod has 64 MB by default.
+        # torch's processes hand tensors over in shared memory, of which a pod has 64 MB by default.
         kubernetes.empty_dir_mount(task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="8Gi")

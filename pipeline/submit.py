@@ -20,6 +20,7 @@ from pipeline import InputError
 from pipeline.arguments import check_arguments
 from pipeline.graph import Site, pipeline
 
+# Of Kubeflow's states those that nothing follows; PAUSED, say, is none of them.
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "ERROR")
 
 

@@ -121,3 +121,10 @@ def test_probabilities_that_are_alike_everywhere_have_no_boundary_and_a_finite_g
     values = probability_boundaries(logits.softmax(dim=1))
     values.sum().backward()
     assert not values.any() and logits.grad.isfinite().all()
+
+
+def test_labels_of_eight_bits_meet_numbers_that_these_cannot_hold():
+    labels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    for number in (256, 300):
+        wide = boundaries(labels.long(), num_classes=number, ignore_index=-1)
+        assert all(map(torch.equal, boundaries(labels, num_classes=number, ignore_index=-1), wide))

@@ -223,3 +223,24 @@ def test_under_ddp_the_gradient_is_that_of_one_process(tmp_path):
         for rank in range(2)
     ]
     assert [run.wait(timeout=120) for run in runs] == [0, 0]
+
+
+def test_weights_of_boundary_maps_that_sum_to_nothing_are_refused():
+    for weights in ([0.0, 0.0], []):
+        with pytest.raises(InputError, match="boundary_weights are"):
+            BoundaryAwareLoss(None, beta=1.0, gamma=0.0, num_classes=CLASSES, boundary_weights=weights)
+
+
+def test_maps_of_half_precision_count_as_those_of_single():
+    boundary = torch.zeros(1, 1, 300, 300)
+    boundary[..., :10] = 1
+    logits, valid = torch.randn(boundary.shape), torch.ones_like(boundary)
+    single = balanced_cross_entropy(logits, boundary, valid)
+    assert torch.equal(balanced_cross_entropy(logits, boundary.half(), valid.half()), single)
+
+
+def test_a_loss_of_torch_takes_labels_of_eight_bits():
+    options = {"beta": 0.0, "gamma": 0.0, "num_classes": CLASSES}
+    labels, logits = scene(ignored=0.1).byte(), torch.randn(2, CLASSES, 10, 14)
+    given = BoundaryAwareLoss(None, segmentation_loss=torch.nn.CrossEntropyLoss(ignore_index=255), **options)
+    assert torch.allclose(given(logits, labels).total, BoundaryAwareLoss(None, **options)(logits, labels).total)

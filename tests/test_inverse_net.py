@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from inverseform.inverse_net import DenseParams, InverseNet, load, save
+from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings, load, save
 from inverseform.settings import InputError
 from inverseform.transform import from_offsets
 from tests.drawn import small_net
@@ -22,6 +22,12 @@ def test_it_is_the_dense_network_of_the_paper_both_tiles_flattened_into_one_vect
     vector = torch.cat([F.avg_pool2d(tile, 2).flatten(1) for tile in (predicted, target)], dim=1)
     slow = torch.nn.Sequential(net.layers[0], torch.nn.ReLU(), net.layers[1], torch.nn.ReLU(), net.layers[2])(vector)
     assert torch.allclose(net(predicted, target), slow, atol=1e-6)
+
+
+def test_a_unit_is_asked_for_every_number():
+    settings = small_net().settings.model_dump()
+    with pytest.raises(ValueError, match="6 means and 5 scales: as many as degrees_of_freedom, 6"):
+        InverseNetSettings.model_validate({**settings, "scale": settings["scale"][:5]})
 
 
 def test_the_published_network_is_one_setting():
@@ -88,5 +94,5 @@ def test_settings_of_something_else_are_refused(tmp_path):
     settings = json.loads(file.read_text())
     del settings["scale"]
     file.write_text(json.dumps(settings))
-    with pytest.raises(InputError, match=r"net: its settings are not an inverse network's"):
+    with pytest.raises(InputError, match=r"net: its settings are not those of an inverse network"):
         load(tmp_path / "net")

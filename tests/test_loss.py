@@ -94,6 +94,26 @@ else:
 """
 
 
+OPTIONS = """
+import sys
+from tests.drawn import small_net
+from inverseform import InverseFormLoss
+from inverseform.settings import InputError
+for options, words in (({"reduction": "none"}, "reduction is 'none'"), ({"stride": 0}, "stride is 0:")):
+    try:
+        InverseFormLoss(small_net(), **options)
+    except InputError as error:
+        assert words in str(error), error
+    else:
+        sys.exit(f"{options} were taken")
+"""
+
+
+def test_the_frozen_copy_is_on_one_device_the_network_s():
+    frozen = InverseFormLoss(small_net().to("meta"))
+    assert {buffer.device.type for buffer in frozen.net.buffers()} == {"meta"}
+
+
 # In processes of their own: pytest's checks of annotations cannot be traced, and are stricter than the library.
 def run_script(script):
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
@@ -101,3 +121,7 @@ def run_script(script):
 
 def test_an_unknown_distance_is_refused():
     run_script(UNKNOWN)
+
+
+def test_an_unknown_reduction_or_stride_is_refused():
+    run_script(OPTIONS)

@@ -53,6 +53,14 @@ def test_a_cut_file_is_refused(tmp_path, file):
         weights.load(tmp_path / "net", format="thing/1")
 
 
+@pytest.mark.parametrize("text", [b"\xff\xfe\x80", b"[1]", b'"net"'])
+def test_settings_that_are_no_json_object_are_refused(tmp_path, text):
+    weights.save(tmp_path / "net", TENSORS, {}, format="thing/1")
+    (tmp_path / "net" / weights.SETTINGS).write_bytes(text)
+    with pytest.raises(InputError, match=r"net: cannot be read as a saved network"):
+        weights.load(tmp_path / "net", format="thing/1")
+
+
 def test_a_pickle_in_place_of_the_weights_is_never_opened(tmp_path):
     weights.save(tmp_path / "net", TENSORS, {}, format="thing/1")
     torch.save(TENSORS, tmp_path / "net" / weights.WEIGHTS)

@@ -1,6 +1,6 @@
-"""One draw applied to image, labels and boundary alike.
+"""One draw applied to an image and its labels alike.
 
-The boundary is made anew from the labels after the geometry, so that it is never resampled.
+The boundary has no part in it: it is made anew from the labels that come out, so that it is never resampled.
 """
 
 import torch
@@ -14,7 +14,7 @@ from inverseform.settings import Settings
 
 
 class AugmentParams(Settings):
-    """What training samples go through, in this order."""
+    """What training samples go through: scale, brightness, crop, flip, in this order."""
 
     scale: tuple[float, float]
     """Smallest and largest factor by which a sample is resized."""
@@ -37,6 +37,7 @@ def augment(
     sample: Sample, params: AugmentParams, *, generator: torch.Generator
 ) -> tuple[UInt8[Tensor, "3 rows columns"], UInt8[Tensor, "rows columns"]]:
     """Image and labels of a sample at the size of the crop."""
+    # All are drawn at once, also those that are not used: one setting does not shift the draws of another.
     unit = torch.rand(6, generator=generator).tolist()
     low, high = params.scale
     image, labels = _resize(sample.image, sample.labels, low + (high - low) * unit[0])
@@ -55,6 +56,7 @@ def _resize(
     if size == list(labels.shape):
         return image, labels
     resized = F.interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+    # nearest-exact samples at pixel centres, as the image does; plain nearest would move labels by half a pixel.
     nearest = F.interpolate(labels[None, None].float(), size=size, mode="nearest-exact")
     return resized[0].round().to(torch.uint8), nearest[0, 0].to(torch.uint8)
 

@@ -160,6 +160,7 @@ def _plain_ids(path: Path, params: FolderParams) -> UInt8[np.ndarray, "height wi
     depth, kind = data[24], data[25]
     if kind == _GREY and depth in (2, 4):
         values = values // (255 // (2**depth - 1))
+    # -1 is the value of no pixel.
     unknown = values == (-1 if params.ignore_index is None else params.ignore_index)
     # Compared before it is cut to 8 bits: 256 must not come out as class 0.
     outside = ~unknown & (values >= len(params.classes))

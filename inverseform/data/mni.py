@@ -20,6 +20,7 @@ CLASSES = ("outside", "grey matter", "white matter", "rest of the brain")
 COLOURS = ((0, 0, 0), (200, 80, 80), (240, 240, 220), (60, 120, 220))
 BLOCKS = (("train", 8), (None, 2), ("val", 2), (None, 2), ("test", 2), (None, 2))
 """Slices from the bottom up, over and over: which split takes how many of them. None are the gaps."""
+# Slices with less show no more than a tip of the brain, nearly all of one class.
 LEAST_BRAIN = 0.1
 """Share of a slice that must be brain for it to be used."""
 

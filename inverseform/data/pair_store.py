@@ -67,6 +67,7 @@ def write(path: Path, number: int, pairs: Pairs, origin: Origin, *, settings: di
         pa.FixedSizeListArray.from_arrays(theta, 9), pa.array(pairs.seed.numpy()), pa.array(origin.source, pa.string()),
         pa.array(origin.place[:, 0].numpy(), pa.int32()), pa.array(origin.place[:, 1].numpy(), pa.int32()),
     ], schema=columns)  # fmt: skip
+    # One call is one shard, however large: synthesize decides how many pairs are in it.
     writer = ShardWriter(
         path.parent, path.name, columns, format=FORMAT, settings=settings, shard_bytes=2**62, first=number
     )
@@ -104,6 +105,7 @@ class PairStore:
                 f"{folder}: its {split} shards hold {len(self)} pairs and {COUNTS} counts {count}; "
                 f"delete {folder} and run `dvc repro synthesize`"
             )
+        # Two: a batch may lie across the border of two windows.
         self._window = lru_cache(maxsize=2)(self._read_window)
 
     def __len__(self) -> int:
@@ -134,6 +136,7 @@ class PairStore:
 
     def _slice(self, epoch: int, start: int, size: int, seed: int) -> Pairs:
         """Pairs of an epoch from a place on, as far as one window goes."""
+        # A prime above any number of epochs keeps the streams of two seeds apart.
         mixing = seed * 1_000_003 + epoch
         order = torch.randperm(len(self.groups), generator=torch.Generator().manual_seed(mixing)).tolist()
         groups: list[int] = []
@@ -145,6 +148,7 @@ class PairStore:
             start -= held
         window = self._window(tuple(groups), mixing)
         pairs = self._unpack(_Packed(*(field[start : start + size] for field in window)))
+        # 2**40 is beyond every seed that synthesize draws, so no two epochs share one.
         return pairs._replace(seed=pairs.seed + epoch * 2**40)
 
     def _read_window(self, groups: tuple[int, ...], mixing: int) -> "_Packed":
@@ -167,7 +171,7 @@ class PairStore:
 def _read_counts(folder: Path) -> dict[str, int]:
     try:
         return json.loads((folder / COUNTS).read_text())
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise InputError(
             f"{folder}: has no readable {COUNTS} ({error}), so shards may be missing; run `dvc repro synthesize`"
         ) from error

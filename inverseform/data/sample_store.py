@@ -28,9 +28,11 @@ from inverseform.settings import InputError, Settings
 
 FORMAT = ShardFormat("samples", 1, "ingest")
 INFO = "dataset.json"
+# A shuffled read decompresses a whole group for one sample: small groups, but not one footer entry a sample.
 GROUP_SAMPLES = 8
 GROUP_BYTES = 4 << 20
 """A row group ends at so many samples or bytes, whichever comes first: it is read whole for any sample in it."""
+# A few readers in order, each in a group of its own; 4 MB each.
 _CACHED_GROUPS = 4
 
 _SCHEMA = pa.schema(
@@ -147,6 +149,7 @@ class SampleStore:
         return cls(folder, info, splits)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Open files and locks cannot be sent to another process; a folder's name can.
         return type(self).open, (self._folder,)
 
     @property

@@ -118,6 +118,7 @@ class ShardWriter:
         Raises:
             OSError: The disk is full, say; it names the file.
         """
+        # An empty row group could be read, but would be a shard of its own if nothing followed.
         if not len(table):
             return
         try:

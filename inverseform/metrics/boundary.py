@@ -98,6 +98,7 @@ def count(
 ) -> Int64[Tensor, "windows 2"]:
     """For each window, the known pixels near a boundary: those with the right class, and all."""
     known = labels != IGNORE_INDEX
+    # Without `known`, a prediction of 255 would be right where the label is not known.
     right = (predicted == labels) & known
     # On small images several radii are 1, and the smallest ellipse is the smallest disc: each window is done once.
     different = list(dict.fromkeys(windows))

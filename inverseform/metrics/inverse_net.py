@@ -62,6 +62,7 @@ def response(net: InverseNet, tiles: Float[Tensor, "batch tile tile"], move: Mov
     inner = _inner(tiles)
     means = []
     for amount in amounts:
+        # Two directions of each axis: a network that leans to one side must not look good by it.
         thetas = [theta.expand(len(tiles), 3, 3) for theta in _moves(move, amount)]
         moved = [_inner(warp(tiles[:, None], theta)[:, 0]) for theta in thetas]
         means.append(torch.stack([euclidean(estimate(net, m, inner)).mean() for m in moved]).mean().item())
@@ -84,6 +85,7 @@ def _moves(move: Move, amount: float) -> Float[Tensor, "4 3 3"]:
     if move == "shift":
         shift = amount * sign[:, None] * torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]])
     elif move == "scale":
+        # Its inverse is the other side of a factor, as minus is that of a shift.
         scale = ((1 + amount) ** sign)[:, None].expand(4, 2)
     else:
         angle = torch.deg2rad(amount * sign)

@@ -23,6 +23,7 @@ class HrnetParams(Settings):
     """A second head of the same design for boundary logits; it is not in the exported network."""
 
 
+# A name of its own while there is one, so that cards and settings need not change when a second joins.
 NetworkParams = HrnetParams
 """The union of the settings of all networks, told apart by `name`."""
 
@@ -64,6 +65,7 @@ def load(folder: str | Path) -> tuple[Segmenter, Card]:
     """
     tensors, settings = weights.load(folder, format=FORMAT)
     try:
+        # Not strict: JSON has lists where the card has tuples.
         card = Card.model_validate(settings, strict=False)
     except ValueError as error:
         raise InputError(f"{folder}: its settings are not those of a segmenter ({error}); train it again") from error

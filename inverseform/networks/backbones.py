@@ -34,6 +34,8 @@ class TimmHrnet(nn.Module):
                 out_indices=(1, 2, 3, 4),
             )  # fmt: skip
         except (OSError, RuntimeError) as error:
+            if not params.pretrained:
+                raise
             raise InputError(
                 f"network.backbone.pretrained is {params.pretrained} and the weights of {params.architecture} cannot "
                 f"be had ({error}); connect to the network once, or set it to false"

@@ -24,5 +24,6 @@ class HrnetV2Head(nn.Module):
 def join(features: list[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch joined rows columns"]:
     """All features at the size of the first, along the channels."""
     size = features[0].shape[-2:]
+    # Up to the finest size, as HRNetV2 does: the boundary logits need the resolution of stride 4.
     coarse = [F.interpolate(f, size=size, mode="bilinear", align_corners=False) for f in features[1:]]
     return torch.cat([features[0], *coarse], dim=1)

@@ -28,6 +28,7 @@ class Segmenter(nn.Module):
         """
         height, width = images.shape[-2:]
         stride = self.backbone.stride
+        # Normalised images are padded with 0, the mean of the training images.
         padded = F.pad(images, (0, -width % stride, 0, -height % stride))
         features = join(self.backbone(padded))
         segmentation = _enlarge(self.segmentation_head(features), images)
@@ -40,6 +41,7 @@ class Segmenter(nn.Module):
 
     def without_boundary_head(self) -> "Segmenter":
         """The same network and weights with nothing left of the boundary head: what runs at inference."""
+        # A shallow copy: no weight is copied, and the original keeps its head for training on.
         bare = copy.copy(self)
         bare._modules = {**self._modules, "boundary_head": None}
         return bare

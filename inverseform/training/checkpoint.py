@@ -48,6 +48,7 @@ def save(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer, *, st
         tensors |= {f"optimiser.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     folder = place.folder / f"step-{step:09d}"
     weights.save(folder, tensors, {"step": step, "run": place.run, "curve": curve}, format=FORMAT)
+    # The first star also finds what a killed run left under a partial name.
     for other in place.folder.glob("*step-*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -58,6 +59,7 @@ def resume(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer) -> 
 
     One that is damaged or of another run stops nobody: it is told of and passed over.
     """
+    # Steps are written with nine digits, so the order of the names is that of the steps.
     for folder in sorted(place.folder.glob("step-*"), reverse=True):
         try:
             tensors, settings = weights.load(folder, format=FORMAT)
@@ -65,10 +67,12 @@ def resume(place: Place, model: nn.Module, optimiser: torch.optim.Optimizer) -> 
             log.warning("%s is damaged and not used (%s)", folder, error.__cause__ or error)
             continue
         own, state = _apart(tensors)
+        # Shapes too: the fingerprint knows settings and inputs, not whether the code builds the same from them.
         if settings["run"] != place.run or _shapes(own) != _shapes(model.state_dict()):
             log.warning("%s is of a run with other settings, inputs or code, and not used", folder)
             continue
         weights.fill(model, own, source=folder)
+        # Its groups are those of the settings: the learning rate is set anew at each step anyway.
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         log.info("going on from step %d of %s", settings["step"], folder)
         return settings["step"], settings["curve"]

@@ -17,10 +17,11 @@ from inverseform.training.optimiser import OptimiserParams, build, learning_rate
 Batch = TypeVar("Batch")
 History = list[dict[str, float]]
 """Rows of a training curve: the step, and each term's mean since the row before."""
+# By time, not by steps: what an interruption costs is the same for a fast network and a slow one.
 EVERY = 20.0
 """Seconds between two checkpoints."""
 ROWS = 100
-"""How many rows a training curve has, or a few more."""
+"""How many rows a training curve has at least, and less than twice as many; a shorter training has one a step."""
 
 
 class Step(NamedTuple):
@@ -50,7 +51,7 @@ def train(
     Args:
         model: Changed in place.
         batches: The batch of a step, which must depend on the step's number alone.
-        loss: The terms for a model and a batch, scalars; `total` is minimised.
+        loss: The terms for a model and a batch, each of shape (); `total` is minimised.
         params: Optimiser, schedule, number of steps.
         place: Where checkpoints are kept, and the fingerprint of the run.
 
@@ -69,6 +70,7 @@ def train(
                 group["lr"] = learning_rate(params, step)
             terms = loss(model.train(), batches(step))
             figures = {name: term.item() for name, term in terms.items()}
+            # Before the weights are changed, so that the last checkpoint is of a network that still works.
             _check_finite({f"loss term {name}": value for name, value in figures.items()}, step)
             _descend(model, optimiser, terms["total"], step)
             curve.add(step + 1, figures)
@@ -77,6 +79,7 @@ def train(
                 saved = time.monotonic()
                 interrupts.leave()
             yield Step(step + 1, figures, curve.rows)
+    # A run that ended after its last step still owes its caller the curve.
     if start >= params.steps:
         yield Step(start, {}, curve.rows)
 
@@ -139,6 +142,7 @@ class _Interrupts:
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         if self.signal:
+            # How a shell tells of a death by signal.
             raise SystemExit(128 + self.signal)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:

@@ -42,7 +42,9 @@ def build(params: OptimiserParams, parameters: Iterable[nn.Parameter]) -> torch.
 def learning_rate(params: OptimiserParams, step: int) -> float:
     """The learning rate of a step, counted from 0."""
     if step < params.warm_up:
+        # From a first step above 0, as one of 0 would be wasted, to the peak at the last step of the warm-up.
         return params.learning_rate * (step + 1) / params.warm_up
     left = 1 - (step - params.warm_up) / max(1, params.steps - params.warm_up)
+    # 0.9 is the power of DeepLab and HRNet.
     factor = left**0.9 if params.schedule == "poly" else (1 - math.cos(math.pi * left)) / 2
     return params.learning_rate * factor
