@@ -116,17 +116,15 @@ def draw_batch(store: SampleStore, params: TrainSegmentationParams, step: int) -
     parts = []
     for position in range(step * size, (step + 1) * size):
         epoch, place = divmod(position, count)
-        # Drawn again for each sample: a batch may lie in two epochs, and a resumed run has no order in hand.
-        parts.append(
-            augment(store.sample("train", _order(seed, epoch, count)[place]), params.augment, generator=generator)
-        )
+        sample = store.sample("train", _order(seed, epoch, count)[place])
+        parts.append(augment(sample, params.augment, generator=generator))
     images, labels = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
     return Batch(images, labels)
 
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, count: int) -> list[int]:
-    """The order of an epoch; kept, as a batch may lie in two epochs and most lie in the one before's."""
+    """The order of an epoch; two are kept, as a batch may lie in both."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
 
 
