@@ -8,10 +8,24 @@ from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
 from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
 from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
+from inverseform.manifest import Manifest
 from inverseform.transform import TransformRanges
 
 CLASSES = 4
 ROOT = Path(__file__).parents[1]
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MANIFEST = Manifest(
+    classes=("sky", "tree", "road"),
+    colours=((0, 0, 255), (0, 255, 0), (128, 128, 128)),
+    mean=MEAN,
+    std=STD,
+    ignore_index=255,
+    params="a" * 64,
+    inverse_net="",
+    segmenter="b" * 64,
+    licence="for tests: 'quotes', \"more\" and ümlauts",
+)
 
 
 def small_net(seed=0, tile=16):

@@ -10,22 +10,9 @@ from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from inverseform.inference import OnnxSegmenter, open_session, segment
-from inverseform.manifest import Manifest
 from inverseform.networks import normalise
 from inverseform.settings import InputError
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MANIFEST = Manifest(
-    classes=("sky", "tree", "road"),
-    colours=((0, 0, 255), (0, 255, 0), (128, 128, 128)),
-    mean=MEAN,
-    std=STD,
-    ignore_index=255,
-    params="a" * 64,
-    inverse_net="",
-    segmenter="b" * 64,
-    licence="for tests: 'quotes', \"more\" and ümlauts",
-)
+from tests.drawn import MANIFEST, MEAN, STD
 
 
 def onnx_file(path: Path, *, properties: dict[str, str] | None = None, classes: int = 3) -> Path:

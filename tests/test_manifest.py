@@ -6,19 +6,7 @@ from pydantic import ValidationError
 
 from inverseform.manifest import Manifest
 from inverseform.settings import InputError
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MANIFEST = Manifest(
-    classes=("sky", "tree", "road"),
-    colours=((0, 0, 255), (0, 255, 0), (128, 128, 128)),
-    mean=MEAN,
-    std=STD,
-    ignore_index=255,
-    params="a" * 64,
-    inverse_net="",
-    segmenter="b" * 64,
-    licence="for tests: 'quotes', \"more\" and ümlauts",
-)
+from tests.drawn import MANIFEST, MEAN, STD
 
 
 def test_what_was_written_is_read_again_as_strings_alone():
