@@ -1,40 +1,41 @@
 """What the inverse network learns from: a tile, the same place transformed, and the transform (sec. 3.4, fig. 3).
 
 Pairs are made and kept hard and bit-packed. They are softened when they are loaded, by degradations that make the
-transformed tile look like a prediction; each is a function of the pair's own seed alone.
+transformed tile look like a prediction (`inverseform.degradation`).
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import Field
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch import Tensor
 
-from inverseform.settings import Settings
-from inverseform.transform import grid
+from inverseform.degradation import DegradationParams, degrade
+from inverseform.noise import uniform
+from inverseform.transform import identity
 
-_MIX = (-7046029254386353131, -4658895280553007687, -7723592293110705685)
-"""The constants of the splitmix64 generator, as signed numbers."""
+__all__ = ["DegradationParams", "crop", "cut", "degrade", "pack", "reflect", "uniform", "unpack"]
+
+POINTS = 1 << 17
+"""Pixels cut at a time."""
 
 
-class DegradationParams(Settings):
-    """How often the transformed tile of a pair is made to look like a prediction, and how much."""
+def crop(
+    boundary: Shaped[Tensor, "1 height width"], origins: Int64[Tensor, "count 2"], tile: int
+) -> Shaped[Tensor, "count tile tile"]:
+    """Tiles of a map as they are; what of a tile lies beyond the map is 0.
 
-    missing: float = Field(ge=0, le=1)
-    """Probability that a square of up to a third of the tile's side is wiped out."""
-    thick: float = Field(ge=0, le=1)
-    """Probability that lines are made a pixel thicker on both sides."""
-    blurred: float = Field(ge=0, le=1)
-    """Probability of a Gaussian blur."""
-    blur_sigma: float = Field(ge=0.3)
-    """Largest standard deviation of that blur, in pixels; the smallest is 0.3."""
-    faint: float = Field(ge=0, le=1)
-    """Probability that all values are multiplied by a factor between 0.3 and 1."""
-    noisy: float = Field(ge=0, le=1)
-    """Probability of uniform noise, of up to 0.2 to both sides."""
+    Args:
+        boundary: The map, of any type.
+        origins: Row and column of each tile's upper left pixel; they may lie up to a tile outside the map.
+        tile: Side of a tile, in pixels.
+    """
+    height, width = boundary.shape[-2:]
+    last = torch.tensor([height - tile, width - tile], device=origins.device)
+    if min(height, width) < tile or ((origins < 0) | (origins > last)).any():
+        boundary, origins = F.pad(boundary, (tile, tile, tile, tile)), origins + tile
+    # A view of all windows there are: reading some of them copies their rows and nothing else.
+    return boundary[0].unfold(0, tile, 1).unfold(1, tile, 1)[origins[:, 0], origins[:, 1]]
 
 
 def cut(
@@ -47,34 +48,54 @@ def cut(
     """Hard transformed tiles of one boundary map.
 
     The transform acts on the surroundings of a tile, so that boundaries move in from beyond it and no false border
-    enters; only what lies outside the whole map is empty.
+    enters; only what lies outside the whole map is empty. Each pixel is that of the map in which its centre falls:
+    a map of zeros and ones has nothing to interpolate.
 
     Args:
-        boundary: The map, 0..1.
-        origins: Row and column of each tile's upper left pixel.
+        boundary: The map, 0 or 1.
+        origins: Row and column of each tile's upper left pixel; for the identity, at most a tile outside the map.
         theta: For each tile, from coordinates of the result to coordinates of the tile; the identity cuts it as it is.
         tile: Side of a tile, in pixels.
     """
-    height, width = boundary.shape[-2:]
-    points = grid(theta, tile, tile)
-    # From the tile's coordinates, -1 to 1, to pixels of the map, and from there to the map's coordinates.
-    corner = rearrange(origins.flip(-1), "count xy -> count 1 1 xy").to(points.dtype)
-    pixels = corner + (points + 1) * tile / 2
-    sides = torch.tensor([width, height], dtype=points.dtype, device=points.device)
-    # One tall grid over the one map: a batch of grids would have grid_sample copy the map for each.
-    tall = rearrange(2 * pixels / sides - 1, "count row column xy -> 1 (count row) column xy")
-    sampled = F.grid_sample(boundary[None], tall, mode="bilinear", padding_mode="zeros", align_corners=False)
-    # A hair under a half, so that rounding in the coordinates cannot lose a line that is cut through its middle.
-    return rearrange(sampled, "1 1 (count row) column -> count row column", row=tile) > 0.499
+    if torch.equal(theta, identity(len(theta), like=theta)):
+        return crop(boundary > 0.5, origins, tile)
+    # A frame of zeros, where everything from outside is read.
+    framed = F.pad(boundary[0] > 0.5, (1, 1, 1, 1))
+    # A few tiles at a time, so that their coordinates stay in the cache.
+    parts = zip(origins.split(some := max(1, POINTS // tile**2)), theta.split(some), strict=True)
+    return torch.cat([_read(framed, *part, tile) for part in parts])
+
+
+def _read(
+    framed: Bool[Tensor, "height width"],
+    origins: Int64[Tensor, "count 2"],
+    theta: Float[Tensor, "count 3 3"],
+    tile: int,
+) -> Bool[Tensor, "count tile tile"]:
+    place = (torch.arange(tile, dtype=theta.dtype, device=theta.device) * 2 + 1) / tile - 1
+    # What the columns give and what the rows give, then their sum: no list of points is made.
+    across, down = theta[:, :, 0, None] * place, theta[:, :, 1, None] * place + theta[:, :, 2, None]
+    y, x = (across[:, k, None, :] + down[:, k, :, None] for k in (1, 0))
+    if theta[:, 2, :2].any():
+        depth = across[:, 2, None, :] + down[:, 2, :, None]
+        y, x = y / depth, x / depth
+    # From -1..1 over the tile to pixels of the framed map; the clamp comes first, as an integer cannot hold all.
+    row, column = (
+        along.mul_(tile / 2).add_((start + tile / 2 + 1)[:, None, None]).clamp_(0, last - 0.5).to(torch.int32)
+        for along, start, last in zip((y, x), origins.unbind(-1), framed.shape, strict=True)
+    )
+    index = row.mul_(framed.shape[1]).add_(column)
+    return framed.flatten().index_select(0, index.flatten()).view_as(index)
 
 
 def pack(tiles: Bool[Tensor, "count tile tile"]) -> UInt8[Tensor, "count bytes"]:
     """Eight pixels to a byte, row by row, the first pixel in the lowest bit; the last byte is filled with zeros."""
     # Bits cost 512 bytes for a tile of 64 pixels, where floats would cost 16 kB.
     flat = F.pad(rearrange(tiles, "count row column -> count (row column)"), (0, -tiles[0].numel() % 8))
-    bits = rearrange(flat, "count (bytes bit) -> count bytes bit", bit=8).to(torch.uint8)
-    # In 8 bits to the end: torch would add bytes up to 64-bit numbers.
-    return (bits << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(dim=-1, dtype=torch.uint8)
+    # Eight pixels, a byte each, as one number: the product moves the lowest bit of byte i to bit 56 + i, and none of
+    # the other products of bits meet there or carry.
+    eight = flat.contiguous().view(torch.int64)
+    return (eight * 0x0102040810204080 >> 56).to(torch.uint8)
 
 
 def unpack(packed: UInt8[Tensor, "count bytes"], tile: int) -> Bool[Tensor, "count tile tile"]:
@@ -86,10 +107,10 @@ def unpack(packed: UInt8[Tensor, "count bytes"], tile: int) -> Bool[Tensor, "cou
 
 def reflect(
     tile: Bool[Tensor, "count tile tile"],
-    warped: Bool[Tensor, "count tile tile"],
+    warped: Shaped[Tensor, "count tile tile"],
     theta: Float[Tensor, "count 3 3"],
     seeds: Int64[Tensor, " count"],
-) -> tuple[Bool[Tensor, "count tile tile"], Bool[Tensor, "count tile tile"], Float[Tensor, "count 3 3"]]:
+) -> tuple[Bool[Tensor, "count tile tile"], Shaped[Tensor, "count tile tile"], Float[Tensor, "count 3 3"]]:
     """Pairs under one of the eight symmetries of the square each, which the seeds decide.
 
     A symmetry S, applied to both tiles, turns predicted(u) = target(theta u) into the same with S theta S^-1, so every
@@ -109,66 +130,3 @@ def reflect(
     symmetry = torch.where(chosen, swapped, symmetry)
     # A symmetry is orthogonal: its inverse is its transpose.
     return tile, warped, symmetry @ theta @ symmetry.transpose(-1, -2)
-
-
-def degrade(
-    tiles: Float[Tensor, "count tile tile"], seeds: Int64[Tensor, " count"], params: DegradationParams
-) -> Float[Tensor, "count tile tile"]:
-    """Tiles in [0, 1] as a network might have predicted them; the same for the same seeds, in whatever batch."""
-    # Every degradation is worked out for every tile and then chosen: no branch waits for the device.
-    chance, amount = uniform(seeds, 1, 8), uniform(seeds, 2, 8)
-    tiles = torch.where(_on(chance[:, 0], params.missing), _wipe(tiles, amount[:, :3]), tiles)
-    thicker = F.max_pool2d(tiles[:, None], 3, stride=1, padding=1)[:, 0]
-    tiles = torch.where(_on(chance[:, 1], params.thick), thicker, tiles)
-    sigma = 0.3 + (params.blur_sigma - 0.3) * amount[:, 3]
-    tiles = torch.where(_on(chance[:, 2], params.blurred), _blur(tiles, sigma, params.blur_sigma), tiles)
-    tiles = torch.where(_on(chance[:, 3], params.faint), tiles * (0.3 + 0.7 * amount[:, 4, None, None]), tiles)
-    noise = uniform(seeds, 3, tiles[0].numel()).reshape(tiles.shape) * 2 - 1
-    noisy = tiles + 0.2 * amount[:, 5, None, None] * noise
-    return torch.where(_on(chance[:, 4], params.noisy), noisy, tiles).clamp(0, 1)
-
-
-def uniform(seeds: Int64[Tensor, " count"], stream: int, numbers: int) -> Float[Tensor, "count numbers"]:
-    """Numbers in [0, 1) that depend on the seed, the stream and their place alone (a hash, splitmix64's)."""
-    place = torch.arange(numbers, dtype=torch.int64, device=seeds.device)
-    state = _mix(_mix(seeds * 3 + stream)[:, None] + place * _MIX[0])
-    # 24 bits, as many as a float's mantissa: with more, rounding could give 1.
-    return (state & 0xFFFFFF).float() / 2**24
-
-
-def _mix(state: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
-    """splitmix64's finaliser. torch shifts signed numbers with their sign, which the masks take off."""
-    state = state + _MIX[0]
-    state = (state ^ (state >> 30 & 0x3FFFFFFFF)) * _MIX[1]
-    state = (state ^ (state >> 27 & 0x1FFFFFFFFF)) * _MIX[2]
-    return state ^ (state >> 31 & 0x1FFFFFFFF)
-
-
-def _on(chance: Float[Tensor, " count"], probability: float) -> Bool[Tensor, "count 1 1"]:
-    return (chance < probability)[:, None, None]
-
-
-def _wipe(
-    tiles: Float[Tensor, "count tile tile"], amount: Float[Tensor, "count 3"]
-) -> Float[Tensor, "count tile tile"]:
-    """Nothing left in a square: its centre and its side are drawn."""
-    side = tiles.shape[-1]
-    place = torch.arange(side, device=tiles.device)
-    half = amount[:, :1] * side / 6
-    inside = [((place - amount[:, k, None] * side).abs() <= half) for k in (1, 2)]
-    return tiles * ~(inside[0][:, :, None] & inside[1][:, None, :])
-
-
-def _blur(
-    tiles: Float[Tensor, "count tile tile"], sigma: Float[Tensor, " count"], largest: float
-) -> Float[Tensor, "count tile tile"]:
-    """Each tile under a Gaussian of its own width, one axis after the other, all in one grouped convolution."""
-    # 2.5 standard deviations hold 98.8% of a Gaussian; the weights are made to sum to 1 again.
-    reach = math.ceil(2.5 * largest)
-    place = torch.arange(-reach, reach + 1, device=tiles.device)
-    weight = torch.exp(-0.5 * (place / sigma[:, None]) ** 2)
-    weight = weight / weight.sum(dim=1, keepdim=True)
-    for shape, padding in (("count k -> count 1 k 1", (reach, 0)), ("count k -> count 1 1 k", (0, reach))):
-        kernel = rearrange(weight, shape)
-        tiles = F.conv2d(tiles[None], kernel, padding=padding, groups=len(tiles))[0]
-    return tiles

@@ -3,7 +3,9 @@
 Each room keeps its settings beside the code they steer; `inverseform.params` assembles them into params.yaml.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
@@ -18,3 +20,14 @@ class InputError(ValueError):
     The message has three parts: the file or argument and its value, the rule, and what to type.
     The command lines print it without a traceback and leave with status 2.
     """
+
+
+def _is_a_range(scale: tuple[float, float]) -> tuple[float, float]:
+    low, high = scale
+    if not 0 < low <= high:
+        raise ValueError("a range of factors has 0 < smallest <= largest; write for instance [0.8, 1.25]")
+    return scale
+
+
+ScaleRange = Annotated[tuple[float, float], AfterValidator(_is_a_range)]
+"""Smallest and largest factor of a size."""

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from inverseform.settings import InputError, Settings
+from inverseform.settings import ScaleRange, Settings
 
 DegreesOfFreedom = Literal[4, 6, 8]
 ENTRIES: dict[int, tuple[int, ...]] = {4: (0, 4, 2, 5), 6: (0, 1, 2, 3, 4, 5), 8: (0, 1, 2, 3, 4, 5, 6, 7)}
@@ -28,43 +28,61 @@ class TransformRanges(Settings):
 
     translation: float = Field(ge=0, le=1)
     """Largest shift along x and y, in half tiles."""
-    scale: tuple[float, float]
+    scale: ScaleRange
     """Smallest and largest factor along x and y."""
     rotation: float = Field(ge=0, le=180)
     """Largest turn, in degrees."""
     shear: float = Field(ge=0, lt=90)
     """Largest shear angle, in degrees."""
+    perspective: float = Field(ge=0, lt=0.45)
+    """Largest perspective along x and y, theta[2, 0] and theta[2, 1]; used with 8 degrees of freedom only."""
 
     @model_validator(mode="after")
-    def _scale_is_a_range(self) -> "TransformRanges":
-        low, high = self.scale
-        if not 0 < low <= high:
-            raise ValueError(f"scale is {list(self.scale)}: 0 < smallest <= largest; write for instance [0.8, 1.25]")
+    def _horizon_stays_outside(self) -> "TransformRanges":
+        # theta sends 1 + p.u = 0 to infinity: at |p| < 0.45 outside the tile. Its inverse sends what this line bounds
+        # there: u = A^-1 (v - t) for v in the tile must stay on the near side, whatever is drawn.
+        turn = math.radians(min(self.rotation, 45))
+        side = (1 + self.translation) * (math.cos(turn) + math.sin(turn))
+        reach = side * (2 + math.tan(math.radians(self.shear))) / self.scale[0]
+        if self.perspective * reach >= 1:
+            raise ValueError(
+                f"perspective is {self.perspective}: with the other ranges it has to be under {1 / reach:.3f}, or the "
+                "horizon could cross the tile; write a smaller perspective, 0 for none"
+            )
         return self
 
 
 def draw(
     count: int, ranges: TransformRanges, *, degrees_of_freedom: DegreesOfFreedom, generator: torch.Generator
 ) -> Float[Tensor, "count 3 3"]:
-    """Random transforms: translation * rotation * shear * scale.
+    """Random transforms: translation * rotation * shear * scale * perspective.
 
-    With 4 degrees of freedom there is neither rotation nor shear.
-
-    Raises:
-        InputError: 8 degrees of freedom, which the ranges do not describe.
+    With 4 degrees of freedom there is neither rotation nor shear; only 8 have perspective, [[1, 0, 0], [0, 1, 0],
+    [p, q, 1]], so that the last row of theta is (p, q, 1) and its determinant that of the two scales.
     """
-    if degrees_of_freedom == 8:
-        raise InputError(f"degrees_of_freedom is {degrees_of_freedom}: pairs are drawn with 4 or 6; write 6")
     # All six are drawn whatever is used, so that the degrees of freedom do not change the other draws.
     unit = torch.rand(count, 6, generator=generator, dtype=torch.float64)
+    if degrees_of_freedom == 8:
+        unit = torch.cat([unit, torch.rand(count, 2, generator=generator, dtype=torch.float64)], dim=1)
+    return within(unit[:, :degrees_of_freedom], ranges).float()
+
+
+def within(unit: Float[Tensor, "count numbers"], ranges: TransformRanges) -> Float[Tensor, "count 3 3"]:
+    """The transforms at places of the ranges, 0 to 1 each.
+
+    Args:
+        unit: For both shifts and both scales; with 6 numbers also for rotation and shear, with 8 for both perspectives.
+        ranges: What 0 and 1 stand for.
+    """
+    turn, tilt = unit.shape[1] >= 6, unit.shape[1] == 8
     signed = 2 * unit - 1
-    shift = signed[:, :2] * ranges.translation
     low, high = ranges.scale
     size = low + (high - low) * unit[:, 2:4]
-    turns = degrees_of_freedom == 6
-    angle = signed[:, 4] * math.radians(ranges.rotation) * turns
-    slant = torch.tan(signed[:, 5] * math.radians(ranges.shear) * turns)
-    return compose(shift, size, angle, slant).float()
+    none = torch.zeros_like(unit[:, 0])
+    angle = signed[:, 4] * math.radians(ranges.rotation) if turn else none
+    slant = torch.tan(signed[:, 5] * math.radians(ranges.shear)) if turn else none
+    theta = compose(signed[:, :2] * ranges.translation, size, angle, slant)
+    return theta @ from_offsets(F.pad(signed[:, 6:] * ranges.perspective, (6, 0))) if tilt else theta
 
 
 def compose(
@@ -88,6 +106,14 @@ def compose(
 def identity(count: int, *, like: Float[Tensor, "*any"]) -> Float[Tensor, "count 3 3"]:
     """The transform that changes nothing, `count` times, of the type and on the device of a tensor."""
     return torch.eye(3, dtype=like.dtype, device=like.device).repeat(count, 1, 1)
+
+
+def inverse(theta: Float[Tensor, "batch 3 3"]) -> Float[Tensor, "batch 3 3"]:
+    """The transforms back, their last entry 1; a theta that is affine has exactly (0, 0, 1) in its last row again."""
+    # The adjugate: its rows are cross products of theta's columns. Its scale is of no matter, so no determinant is.
+    x, y, z = theta.unbind(-1)
+    adjugate = torch.stack([torch.linalg.cross(y, z), torch.linalg.cross(z, x), torch.linalg.cross(x, y)], dim=-2)
+    return adjugate / adjugate[:, 2:, 2:]
 
 
 def offsets(theta: Float[Tensor, "batch 3 3"], degrees_of_freedom: DegreesOfFreedom) -> Float[Tensor, "batch numbers"]:

@@ -5,10 +5,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inverseform.settings import InputError
-from inverseform.transform import ENTRIES, TransformRanges, compose, draw, from_offsets, grid, identity, offsets, warp
+from inverseform.transform import (
+    ENTRIES,
+    TransformRanges,
+    compose,
+    draw,
+    from_offsets,
+    grid,
+    identity,
+    inverse,
+    offsets,
+    warp,
+)
 
-RANGES = TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=15.0, shear=10.0)
+RANGES = TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=15.0, shear=10.0, perspective=0.2)
 
 
 def generator(seed=0):
@@ -38,8 +48,8 @@ def test_theta_maps_output_to_input_x_right_and_y_down():
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10_000))
 def test_warp_then_inverse_warp_restores_the_interior(seed):
-    theta = draw(1, RANGES, degrees_of_freedom=6, generator=generator(seed))
-    back = warp(warp(bump(), theta), torch.linalg.inv(theta))
+    theta = draw(1, RANGES, degrees_of_freedom=8, generator=generator(seed))
+    back = warp(warp(bump(), theta), inverse(theta))
     inside = (slice(None), slice(None), slice(12, 21), slice(12, 21))
     assert (back - bump())[inside].abs().max() < 0.02
 
@@ -84,9 +94,58 @@ def test_the_same_generator_draws_the_same():
     assert torch.equal(*draws)
 
 
-def test_eight_degrees_of_freedom_cannot_be_drawn():
-    with pytest.raises(InputError, match="degrees_of_freedom is 8"):
-        draw(1, RANGES, degrees_of_freedom=8, generator=generator())
+def test_four_and_six_degrees_of_freedom_draw_what_they_always_drew():
+    # Written down before there were eight.
+    drawn = {
+        4: [[0.84997046, 0.0, 0.12051625], [0.0, 0.94808632, -0.11255879]],
+        6: [[0.84746528, 0.03037515, 0.12051625], [-0.06520987, 0.94855160, -0.11255879]],
+    }
+    for degrees_of_freedom, rows in drawn.items():
+        theta = draw(3, RANGES, degrees_of_freedom=degrees_of_freedom, generator=generator(5))  # pyright: ignore
+        assert torch.allclose(theta[2, :2], torch.tensor(rows), atol=1e-7)
+        assert torch.equal(theta[:, 2], torch.tensor([0.0, 0, 1]).expand(3, 3))
+
+
+def test_eight_degrees_of_freedom_add_perspective_within_its_range():
+    theta = draw(2000, RANGES, degrees_of_freedom=8, generator=generator())
+    assert (theta[:, 2, 2] == 1).all()
+    tilt = theta[:, 2, :2]
+    assert 0.199 < tilt.abs().max() <= 0.2 and tilt.min() < -0.199
+    assert torch.allclose(from_offsets(offsets(theta, 8)), theta, atol=1e-7)
+    flat = TransformRanges(**{**RANGES.model_dump(), "perspective": 0.0})
+    six, eight = (draw(9, flat, degrees_of_freedom=n, generator=generator(4)) for n in (6, 8))
+    assert torch.allclose(six, eight, atol=1e-7)
+
+
+def test_a_homography_keeps_straight_lines_straight_and_the_whole_tile_before_the_horizon():
+    theta = draw(300, RANGES, degrees_of_freedom=8, generator=generator(2)).double()
+    for way in (theta, inverse(theta)):
+        points = grid(way, 101, 101)
+        diagonal = torch.diagonal(points, dim1=1, dim2=2).movedim(-1, 1)
+        ends, step = diagonal[:, :1], diagonal[:, 1:] - diagonal[:, :1]
+        along = diagonal[:, -1:] - ends
+        assert (step[..., 0] * along[..., 1] - step[..., 1] * along[..., 0]).abs().max() < 1e-9
+        corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)], dtype=torch.float64)
+        assert (way[:, 2] @ corners.T).min() > 0
+
+
+@pytest.mark.parametrize("degrees_of_freedom", [4, 6, 8])
+def test_the_inverse_leads_back_and_is_written_as_a_transform(degrees_of_freedom):
+    theta = draw(200, RANGES, degrees_of_freedom=degrees_of_freedom, generator=generator(6))
+    back = inverse(theta)
+    both = back @ theta
+    assert torch.allclose(both / both[:, 2:, 2:], identity(200, like=theta), atol=1e-5)
+    assert (back[:, 2, 2] == 1).all()
+    if degrees_of_freedom != 8:
+        assert not back[:, 2, :2].any()
+    assert torch.equal(inverse(identity(2, like=theta)), identity(2, like=theta))
+
+
+@pytest.mark.parametrize("changes", [{"perspective": 0.45}, {"perspective": 0.26}, {"shear": 80.0}])
+def test_ranges_that_could_draw_a_horizon_across_the_tile_are_refused(changes):
+    with pytest.raises(ValueError, match="perspective"):
+        TransformRanges(**{**RANGES.model_dump(), **changes})
+    TransformRanges(**{**RANGES.model_dump(), "shear": 80.0, "perspective": 0.0})
 
 
 def test_a_turn_keeps_lengths_and_a_quarter_swaps_the_axes():
@@ -112,4 +171,4 @@ def test_warp_has_a_gradient_for_theta():
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (1.2, 0.8), (-1.0, 1.0)])
 def test_a_scale_that_is_no_range_is_refused(scale):
     with pytest.raises(ValueError, match="0 < smallest <= largest"):
-        TransformRanges(translation=0.1, scale=scale, rotation=0.0, shear=0.0)
+        TransformRanges(translation=0.1, scale=scale, rotation=0.0, shear=0.0, perspective=0.0)

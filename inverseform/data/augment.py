@@ -6,17 +6,17 @@ The boundary has no part in it: it is made anew from the labels that come out, s
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from inverseform.sample import IGNORE_INDEX, Sample
-from inverseform.settings import Settings
+from inverseform.settings import ScaleRange, Settings
 
 
 class AugmentParams(Settings):
     """What training samples go through: scale, brightness, crop, flip, in this order."""
 
-    scale: tuple[float, float]
+    scale: ScaleRange
     """Smallest and largest factor by which a sample is resized."""
     crop: tuple[PositiveInt, PositiveInt]
     """Height and width of what is cut out at random, in pixels; smaller samples are padded with ignored pixels."""
@@ -24,13 +24,6 @@ class AugmentParams(Settings):
     """Mirror left and right, half of the time."""
     brightness: float = Field(ge=0, lt=1)
     """Largest relative change of brightness, and of contrast."""
-
-    @model_validator(mode="after")
-    def _scale_is_a_range(self) -> "AugmentParams":
-        low, high = self.scale
-        if not 0 < low <= high:
-            raise ValueError(f"scale is {list(self.scale)}: 0 < smallest <= largest; write for instance [0.8, 1.25]")
-        return self
 
 
 def augment(
