@@ -4,6 +4,7 @@ Predicted boundaries come as logits, target boundaries as 0..1 with a `valid` ma
 of the batch or the number of tiles, and is a zero with a gradient where there is nothing to compare.
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +20,6 @@ from inverseform.distance import DISTANCES, Distance, DistanceName
 from inverseform.inverse_net import InverseNet
 from inverseform.settings import InputError
 from inverseform.tiling import tiles
-from inverseform.transform import from_offsets
 
 Reduction = Literal["mean", "sum"]
 
@@ -32,12 +32,13 @@ def inverseform(
     distance: Distance,
     reduction: Reduction = "mean",
     stride: int | None = None,
+    calibrated: bool = True,
 ) -> Float[Tensor, ""]:
     """InverseForm distance between boundary maps in [0, 1], eq. (5).
 
-    The transform counts as the difference of two answers, net(predicted, target) - net(target, target), so that a
-    perfect prediction costs nothing whatever the network thinks of a tile and itself. Only tiles with enough boundary
-    in the target count; the work is the same however many those are, so there is no wait for a GPU to count them.
+    Calibrated, the transform counts as the difference of two answers, net(predicted, target) - net(target, target), so
+    that a perfect prediction costs nothing whatever the network thinks of a tile and itself. Only tiles with enough
+    boundary in the target count.
 
     Args:
         predicted: Boundary probabilities.
@@ -47,20 +48,20 @@ def inverseform(
         reduction: `mean` over the counted tiles of all images, or the paper's `sum` over the tiles of an image,
             averaged over the images.
         stride: Pixels from one tile to the next; the tile's side by default.
+        calibrated: Whether the network's answer to the target and itself is taken off.
     """
     tile = net.settings.tile
     count = tiles(target, tile, stride=stride).shape[1]
     given, wanted = (rearrange(tiles(m, tile, stride=stride), "b n h w -> (b n) h w") for m in (predicted, target))
-    # Nothing here depends on the prediction: the target's half of the work is done once, and keeps no graph.
-    with torch.no_grad():
-        embedded = net.embed(wanted)
-        bias = net.compare(wanted, embedded)
-        occupied = (wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)).float()
-    # The mean offset of the training pairs is in both answers and leaves with the bias.
-    theta = from_offsets((net.compare(given, embedded) - bias) * net.scale)
-    # Eq. (5), over all tiles of the batch; those without enough boundary are multiplied away, not taken out.
+    occupied = wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)
+    images = len(given) / count
+    # Taken out where that is free. A GPU would have to wait for their number and the compiler does not know it: there
+    # the work is the same however many they are, and the empty ones are multiplied away.
+    if not (wanted.is_cuda or torch.compiler.is_compiling()) and occupied.any():
+        given, wanted, occupied = given[occupied], wanted[occupied], occupied[occupied]
+    theta = net.estimate(given, wanted, calibrated=calibrated)
     total = (distance(theta) * occupied).sum()
-    return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / (len(given) / count)
+    return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / images
 
 
 class InverseFormLoss(nn.Module):
@@ -77,6 +78,7 @@ class InverseFormLoss(nn.Module):
         distance: DistanceName = "euclidean",
         reduction: Reduction = "mean",
         stride: int | None = None,
+        calibrated: bool = True,
     ) -> None:
         super().__init__()
         if distance not in DISTANCES:
@@ -91,6 +93,16 @@ class InverseFormLoss(nn.Module):
         self.distance: DistanceName = distance
         self.reduction: Reduction = reduction
         self.stride = stride
+        self.calibrated = calibrated
+
+    @classmethod
+    def pretrained(cls, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)
+        """The loss of the universal network in this package: no training, no download, no file.
+
+        Its tiles, its boundary width and its figures stand in the model card beside its weights. `options` are the
+        keyword arguments of the class.
+        """
+        return cls(inverse_net.pretrained(), **options)
 
     @classmethod
     def load(cls, folder: str | Path, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)
@@ -118,6 +130,7 @@ class InverseFormLoss(nn.Module):
             return inverseform(
                 predicted, target, self.net,
                 distance=DISTANCES[self.distance], reduction=self.reduction, stride=self.stride,
+                calibrated=self.calibrated,
             )  # fmt: skip
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InverseFormLoss":
@@ -137,12 +150,10 @@ def enlarge(logits: Float[Tensor, "batch channels rows columns"], like: Tensor) 
 
 def _freeze(net: InverseNet) -> InverseNet:
     """Turn parameters into buffers that are not saved: nothing that trains, averages or saves a model finds them."""
-    # The numbers of the answer's unit are made anew from the settings, so they start on the CPU.
-    frozen = InverseNet(net.settings).to(net.mean.device)
-    for name, module in frozen.named_modules():
-        source = net.get_submodule(name)
-        # A clone, so that training the original afterwards does not change the loss.
-        for key, parameter in source.named_parameters(recurse=False):
+    # A copy, so that training the original afterwards does not change the loss.
+    frozen = copy.deepcopy(net).float()
+    for module in frozen.modules():
+        for key, parameter in list(module.named_parameters(recurse=False)):
             del module._parameters[key]
-            module.register_buffer(key, parameter.detach().float().clone(), persistent=False)
+            module.register_buffer(key, parameter.detach(), persistent=False)
     return frozen.eval()

@@ -1,38 +1,38 @@
-"""Two boundary maps in, the transform between them out: the inverse transformation network (sec. 3.2)."""
+"""Two boundary maps in, the transform between them out: the inverse transformation network (sec. 3.2).
 
-from itertools import pairwise
+A network of this wing takes tiles in [0, 1] and answers with the *normalised offset from the identity*. It does so in
+two steps, so that what depends on the target alone is had once and without a gradient: `embed(target)` and
+`compare(predicted, embedded)`.
+"""
+
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from inverseform import weights
 from inverseform.boundary import BoundaryParams
+from inverseform.inverse_net.alignment import Alignment, AlignmentParams
+from inverseform.inverse_net.dense import Dense, DenseParams
+from inverseform.inverse_net.network import Embedded, Network
+from inverseform.inverse_net.siamese import Siamese, SiameseParams
 from inverseform.settings import InputError, Settings
 from inverseform.transform import DegreesOfFreedom, TransformRanges, from_offsets
 
-FORMAT = "inverseform.inverse_net/1"
+FORMAT = "inverseform.inverse_net/2"
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""The universal network that comes with the package."""
 
-
-class DenseParams(Settings):
-    """The paper's network: both tiles flattened into one vector, dense layers with ReLU between them."""
-
-    name: Literal["dense"]
-    pooling: int = Field(ge=1)
-    """Tiles are averaged over squares of this many pixels first; 1 for none."""
-    hidden: tuple[PositiveInt, ...] = Field(min_length=1)
-    """Widths of the layers between; the published network for tiles of 224 has [1000, 32]."""
+NetworkParams = Annotated[AlignmentParams | DenseParams | SiameseParams, Field(discriminator="name")]
 
 
 class InverseNetSettings(Settings):
     """All that a trained inverse network must know about itself; saved with its weights."""
 
-    network: DenseParams
+    network: NetworkParams
     tile: int = Field(ge=4)
     """Side of a tile, in pixels of the boundary map."""
     degrees_of_freedom: DegreesOfFreedom
@@ -59,23 +59,12 @@ class InverseNetSettings(Settings):
 
 
 class InverseNet(nn.Module):
-    """Dense inverse network; answers with the *normalised offset from identity*, `(offset - mean) / scale`.
-
-    The first layer is linear in both tiles, so the target's part of it can be had alone (`embed`), once, without a
-    gradient, and used for several predictions.
-    """
+    """An inverse network and the unit of its answers, `(offset - mean) / scale`."""
 
     def __init__(self, settings: InverseNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        pooling = settings.network.pooling
-        if settings.tile % pooling:
-            raise InputError(
-                f"tile is {settings.tile} and network.pooling {pooling}: the first must be a multiple of the second; "
-                f"set the tile to {settings.tile // pooling * pooling or pooling}"
-            )
-        widths = (2 * (settings.tile // pooling) ** 2, *settings.network.hidden, settings.degrees_of_freedom)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.network = _build(settings)
         # What gives the answer its unit is kept in the settings, and moves with the network as buffers.
         self.register_buffer("mean", torch.tensor(settings.mean), persistent=False)
         self.register_buffer("scale", torch.tensor(settings.scale), persistent=False)
@@ -88,45 +77,54 @@ class InverseNet(nn.Module):
         """Normalised offsets of the transform that maps `predicted` to `target`, both in [0, 1]."""
         return self.compare(predicted, self.embed(target))
 
-    def embed(self, target: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch hidden"]:
-        """The target's share of the first layer, its bias included."""
-        first = self._first
-        # The target is the second half of the first layer's inputs; its weights here, the prediction's in `compare`.
-        return F.linear(self._flat(target), first.weight[:, first.in_features // 2 :], first.bias)
+    def embed(self, target: Float[Tensor, "batch tile tile"]) -> Embedded:
+        """All that the answer needs of the target."""
+        return self.network.embed(target)
 
     def compare(
-        self, predicted: Float[Tensor, "batch tile tile"], target: Float[Tensor, "batch hidden"]
+        self, predicted: Float[Tensor, "batch tile tile"], embedded: Embedded
     ) -> Float[Tensor, "batch numbers"]:
-        """The same as `forward`, with the target's share of the first layer already known."""
-        first = self._first
-        values = target + F.linear(self._flat(predicted), first.weight[:, : first.in_features // 2])
-        for layer in self.layers[1:]:
-            values = layer(F.relu(values))
-        return values
+        """The same as `forward`, with the target's share of the work done already."""
+        return self.network.compare(predicted, embedded)
+
+    def refine(
+        self, predicted: Float[Tensor, "batch tile tile"], target: Float[Tensor, "batch tile tile"]
+    ) -> list[Float[Tensor, "batch numbers"]]:
+        """All answers on the way to that of `forward`, which is the last: what training compares with the truth."""
+        return self.network.refine(predicted, self.embed(target))
 
     def theta(self, numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch 3 3"]:
         """The transform that normalised offsets stand for."""
         return from_offsets(numbers * self.scale + self.mean)
 
-    @property
-    def _first(self) -> nn.Linear:
-        layer = self.layers[0]
-        assert isinstance(layer, nn.Linear)  # for the type checker: a ModuleList forgets
-        return layer
+    def estimate(
+        self,
+        predicted: Float[Tensor, "batch tile tile"],
+        target: Float[Tensor, "batch tile tile"],
+        *,
+        calibrated: bool = True,
+    ) -> Float[Tensor, "batch 3 3"]:
+        """The transform from `predicted` to `target`, both in [0, 1]; the target's share of it has no gradient.
 
-    def _flat(self, tile: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch pixels"]:
-        # The average, not the largest: it keeps a gradient for every pixel of a prediction.
-        pooled = F.avg_pool2d(tile, self.settings.network.pooling)
-        return rearrange(pooled, "batch row column -> batch (row column)")
+        Calibrated, it stands for net(predicted, target) - net(target, target): what the network says of a tile and
+        itself is taken off, so that a perfect prediction gives exactly the identity.
+        """
+        with torch.no_grad():
+            embedded = self.embed(target)
+            bias = self.compare(target, embedded) if calibrated else None
+        numbers = self.compare(predicted, embedded)
+        # The mean offset of the training pairs is in both answers and leaves with the bias.
+        return self.theta(numbers) if bias is None else from_offsets((numbers - bias) * self.scale)
 
 
-def save(folder: Path, net: InverseNet) -> None:
-    """Write an inverse network with its settings; whole or not at all."""
-    weights.save(folder, net.state_dict(), net.settings.model_dump(mode="json"), format=FORMAT)
+def save(folder: Path, net: InverseNet, *, half: bool = False) -> None:
+    """Write an inverse network with its settings, in 16-bit floats if asked; whole or not at all."""
+    tensors = {name: tensor.half() if half else tensor for name, tensor in net.state_dict().items()}
+    weights.save(folder, tensors, net.settings.model_dump(mode="json"), format=FORMAT)
 
 
 def load(folder: str | Path) -> InverseNet:
-    """Read an inverse network, in evaluation mode, on the CPU.
+    """Read an inverse network, in evaluation mode, on the CPU, in 32-bit floats.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -144,3 +142,20 @@ def load(folder: str | Path) -> InverseNet:
         ) from error
     weights.fill(net, tensors, source=folder)
     return net.eval()
+
+
+def pretrained() -> InverseNet:
+    """The universal network of this package, in evaluation mode; see its model card beside the weights.
+
+    It learned on boundaries that were drawn by a program: there is no data set whose licence would bind its user.
+    """
+    return load(PRETRAINED)
+
+
+def _build(settings: InverseNetSettings) -> Network:
+    network, tile, numbers = settings.network, settings.tile, settings.degrees_of_freedom
+    if isinstance(network, AlignmentParams):
+        return Alignment(network, tile, mean=settings.mean, scale=settings.scale)
+    if isinstance(network, SiameseParams):
+        return Siamese(network, tile, numbers)
+    return Dense(network, tile, numbers)

@@ -2,13 +2,19 @@ import json
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings, load, save
+from inverseform.inverse_net import PRETRAINED, InverseNet, InverseNetSettings, load, pretrained, save
+from inverseform.inverse_net.alignment import AlignmentParams, LevelParams
+from inverseform.inverse_net.siamese import SiameseParams
 from inverseform.settings import InputError
 from inverseform.transform import from_offsets
 from tests.drawn import small_net
+
+ALIGNMENT = AlignmentParams(
+    name="alignment", pooling=1, features=(4, 6, 8),
+    levels=(LevelParams(stride=16, reach=1, width=8, depth=1), LevelParams(stride=8, reach=1, width=8, depth=1)),
+)  # fmt: skip
 
 
 def tiles(count=5, side=16, seed=0):
@@ -16,12 +22,56 @@ def tiles(count=5, side=16, seed=0):
     return torch.rand(count, side, side, generator=generator), torch.rand(count, side, side, generator=generator)
 
 
-def test_it_is_the_dense_network_of_the_paper_both_tiles_flattened_into_one_vector():
-    net = small_net()
-    predicted, target = tiles()
-    vector = torch.cat([F.avg_pool2d(tile, 2).flatten(1) for tile in (predicted, target)], dim=1)
-    slow = torch.nn.Sequential(net.layers[0], torch.nn.ReLU(), net.layers[1], torch.nn.ReLU(), net.layers[2])(vector)
-    assert torch.allclose(net(predicted, target), slow, atol=1e-6)
+def with_network(params, tile=16):
+    """The settings of `small_net` with another network."""
+    settings = small_net().settings.model_copy(update={"network": params, "tile": tile})
+    torch.manual_seed(1)
+    return InverseNet(settings)
+
+
+NETWORKS = (
+    small_net(),
+    with_network(SiameseParams(name="siamese", pooling=1, widths=(4, 6))),
+    with_network(ALIGNMENT, tile=32),
+)
+
+
+@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.settings.network.name)
+def test_a_calibrated_estimate_of_a_perfect_prediction_is_the_identity(net):
+    _, target = tiles(side=net.settings.tile)
+    assert torch.equal(net.estimate(target, target), torch.eye(3).expand(len(target), 3, 3))
+    assert not torch.allclose(net.estimate(target, target, calibrated=False), torch.eye(3).expand(len(target), 3, 3))
+
+
+@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.settings.network.name)
+def test_an_estimate_uncalibrated_is_the_answer_itself(net):
+    predicted, target = tiles(side=net.settings.tile)
+    assert torch.equal(net.estimate(predicted, target, calibrated=False), net.theta(net(predicted, target)))
+
+
+@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.settings.network.name)
+def test_an_answer_does_not_depend_on_the_rest_of_the_batch(net):
+    predicted, target = tiles(side=net.settings.tile)
+    alone = torch.cat([net(p[None], t[None]) for p, t in zip(predicted, target, strict=True)])
+    assert torch.allclose(net(predicted, target), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.settings.network.name)
+def test_the_last_of_the_answers_on_the_way_is_the_answer(net):
+    predicted, target = tiles(side=net.settings.tile)
+    assert torch.equal(net.refine(predicted, target)[-1], net(predicted, target))
+
+
+def test_the_packages_own_network_fits_in_8_mb_and_is_read_in_single_precision():
+    net = pretrained()
+    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) <= 8 << 20
+    assert {tensor.dtype for tensor in net.state_dict().values()} == {torch.float32} and not net.training
+
+
+def test_half_precision_on_disk_changes_an_answer_by_its_rounding(tmp_path):
+    net = small_net(seed=5)
+    save(tmp_path / "net", net, half=True)
+    assert (load(tmp_path / "net")(*tiles()) - net(*tiles())).abs().max() < 2e-3
 
 
 def test_a_unit_is_asked_for_every_number():
@@ -30,20 +80,9 @@ def test_a_unit_is_asked_for_every_number():
         InverseNetSettings.model_validate({**settings, "scale": settings["scale"][:5]})
 
 
-def test_the_published_network_is_one_setting():
-    settings = small_net().settings.model_copy(
-        update={
-            "tile": 224, "degrees_of_freedom": 4, "mean": (0.0,) * 4, "scale": (1.0,) * 4,
-            "network": DenseParams(name="dense", pooling=1, hidden=(1000, 32)),
-        }
-    )  # fmt: skip
-    with torch.device("meta"):
-        assert sum(p.numel() for p in InverseNet(settings).parameters()) == 100_385_164
-
-
-def test_a_targets_share_of_the_first_layer_can_be_had_alone():
-    net = small_net()
-    predicted, target = tiles()
+@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.settings.network.name)
+def test_a_targets_share_can_be_had_alone(net):
+    predicted, target = tiles(side=net.settings.tile)
     assert torch.equal(net.compare(predicted, net.embed(target)), net(predicted, target))
 
 
@@ -62,19 +101,13 @@ def test_what_was_saved_answers_the_same(tmp_path):
     assert torch.equal(loaded(*tiles()), net(*tiles()))
 
 
-def test_a_tile_that_cannot_be_pooled_is_refused():
-    settings = small_net().settings.model_copy(update={"tile": 15})
-    with pytest.raises(InputError, match=r"tile is 15 and network.pooling 2.*set the tile to 14"):
-        InverseNet(settings)
-
-
 def test_a_network_that_does_not_fit_its_settings_is_refused(tmp_path):
     save(tmp_path / "net", small_net())
     file = tmp_path / "net" / "settings.json"
     settings = json.loads(file.read_text())
     settings["tile"] = 32
     file.write_text(json.dumps(settings))
-    with pytest.raises(InputError, match=r"net: its weights do not fit its settings .*layers.0.weight"):
+    with pytest.raises(InputError, match=r"net: its weights do not fit its settings .*network.layers.0.weight"):
         load(tmp_path / "net")
 
 
@@ -82,9 +115,9 @@ def test_a_missing_weight_is_refused_and_not_drawn_at_random(tmp_path):
     save(tmp_path / "net", small_net())
     file = tmp_path / "net" / "weights.safetensors"
     tensors = load_file(file)
-    del tensors["layers.1.bias"]
+    del tensors["network.layers.1.bias"]
     save_file(tensors, file)
-    with pytest.raises(InputError, match=r"Missing key\(s\) in state_dict: \"layers.1.bias\""):
+    with pytest.raises(InputError, match=r"Missing key\(s\) in state_dict: \"network.layers.1.bias\""):
         load(tmp_path / "net")
 
 
