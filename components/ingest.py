@@ -16,7 +16,8 @@ from components.stage import Input, Output, Report
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data import DataParams, Dataset, open_dataset
 from inverseform.data.dataset import Source
-from inverseform.data.sample_store import DatasetInfo, StoredSample, stored, write_info, write_samples
+from inverseform.data.sample_store import DatasetInfo, write_info, write_samples
+from inverseform.data.stored_sample import StoredSample, stored
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import Settings
 

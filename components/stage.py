@@ -36,26 +36,35 @@ Output = Annotated[Path, "output"]
 """A file or folder that the stage makes."""
 Scratch = Annotated[Path, "scratch"]
 """A folder for checkpoints, which outlives an interrupted run and is emptied by a finished one."""
+Extra = Annotated[Path | None, "extra"]
+"""A file or folder that the stage reads if it is named; of the command line alone, as neither graph has such edges."""
 Report = dict[str, Any]
 """The figures of a run, by name: scalars, which become KFP metrics and output parameters."""
 
 log = logging.getLogger("inverseform")
 
 
-def ports(function: Callable[..., Report], kind: Literal["input", "output", "scratch"]) -> list[str]:
-    """Names of the parameters of a stage that are inputs, outputs or scratch folders, in the order of its signature."""
+def ports(function: Callable[..., Report], kind: Literal["input", "output", "scratch", "extra"]) -> list[str]:
+    """Names of the parameters of a stage that are of one kind, in the order of its signature."""
     hints = typing.get_type_hints(function, include_extras=True)
     return [name for name, hint in hints.items() if kind in getattr(hint, "__metadata__", ())]
 
 
-def main(function: Callable[..., Report]) -> None:
-    """Run a stage from the command line; leaves with 0, with 2 for bad input, 130 or 143 when interrupted."""
+def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None:
+    """Run a stage from the command line; leaves with 0, with 2 for bad input, 130 or 143 when interrupted.
+
+    Args:
+        function: The stage.
+        parts: Functions that do a part of it alone, with the same settings: `--fit` runs the one called fit.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Kubernetes ends a pod by SIGTERM, at which Python would die without unwinding its stack.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        settings, paths, executor = _arguments(function, sys.argv[1:])
-        report = run(function, settings, paths)
+        chosen = next((part for part in parts if f"--{part.__name__}" in sys.argv), function)
+        argv = [word for word in sys.argv[1:] if chosen is function or word != f"--{chosen.__name__}"]
+        settings, paths, executor = _arguments(chosen, argv, section=function.__name__)
+        report = run(chosen, settings, paths)
         if executor is not None:
             executor.answer(report)
     except (InputError, OSError) as error:
@@ -79,7 +88,7 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
         FileNotFoundError: An input does not exist.
     """
     # Before the locks: a missing input should be told at once, not after another run has ended.
-    for name in ports(function, "input"):
+    for name in [*ports(function, "input"), *(name for name in ports(function, "extra") if name in paths)]:
         if not paths[name].exists():
             raise FileNotFoundError(
                 errno.ENOENT, f"no such file or folder for --{name.replace('_', '-')}; run the stage that makes it",
@@ -119,17 +128,20 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settings, dict[str, Path], Executor | None]:
+def _arguments(
+    function: Callable[..., Report], argv: list[str], *, section: str
+) -> tuple[Settings, dict[str, Path], Executor | None]:
     """Settings, paths and, under KFP, the executor input."""
     parser = argparse.ArgumentParser(description=inspect.getdoc(function))
     parser.add_argument("--executor-input", help="the JSON that Kubeflow Pipelines hands over, instead of all others")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings (default: %(default)s)")
     parser.add_argument("--overrides", default="{}", metavar="JSON", help="settings to change, of this stage's section")
     names = [*ports(function, "input"), *ports(function, "output"), *ports(function, "scratch")]
-    for name in names:
+    extra = ports(function, "extra")
+    for name in [*names, *extra]:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path)
     given = parser.parse_args(argv)
-    section, settings = function.__name__, typing.get_type_hints(function)["params"]
+    settings = typing.get_type_hints(function)["params"]
     if given.executor_input:
         executor = Executor(given.executor_input)
         paths = executor.paths(
@@ -141,7 +153,7 @@ def _arguments(function: Callable[..., Report], argv: list[str]) -> tuple[Settin
         parser.error(f"{', '.join(missing)} missing: say where to read and write")
     return (
         params.load_section(given.params, section, settings, overrides=given.overrides),
-        {name: getattr(given, name) for name in names},
+        {name: path for name in [*names, *extra] if (path := getattr(given, name)) is not None},
         None,
     )
 

@@ -1,8 +1,11 @@
 """Stage 3: pairs to an inverse network."""
 
+import hashlib
 import json
 import time
-from statistics import fmean
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -14,29 +17,29 @@ from components.progress import track
 from components.stage import Input, Output, Report, Scratch
 from inverseform import inverse_net as nets
 from inverseform.data.pair_store import Pairs, PairStore
-from inverseform.distance import euclidean
-from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
-from inverseform.metrics.inverse_net import Determination, Move, response
-from inverseform.pairs import DegradationParams, degrade, reflect
+from inverseform.degradation import DegradationParams, degrade
+from inverseform.inverse_net import InverseNet, InverseNetSettings, NetworkParams
+from inverseform.metrics.gate import InverseGateParams, misses
+from inverseform.metrics.inverse_net import Explained
+from inverseform.metrics.response import Answers, answers, figures
+from inverseform.pairs import reflect
+from inverseform.probes import Probe, probes
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
 from inverseform.training.loop import train
 from inverseform.training.optimiser import OptimiserParams
-from inverseform.transform import offsets
-
-AMOUNTS: dict[Move, list[float]] = {
-    "shift": [0.0, 0.05, 0.1, 0.15, 0.2],
-    "scale": [0.0, 0.05, 0.1, 0.15, 0.2],
-    "rotation": [0.0, 3.0, 6.0, 9.0, 12.0],
-}
-"""What the finished network is asked about: how its distance grows with each move."""
+from inverseform.transform import DegreesOfFreedom, offsets
 
 
 class TrainInverseParams(Settings):
     """The inverse network, from pairs."""
 
-    network: DenseParams
+    init: Literal["pretrained", "random"]
+    """Where training begins: the network that comes with the package, for a short fine-tuning, or random weights."""
+    network: NetworkParams
     degradation: DegradationParams
+    gate: InverseGateParams
+    """What the network must reach on held-out images; below it the stage fails."""
     optimiser: OptimiserParams
 
 
@@ -49,87 +52,158 @@ def train_inverse(
     curves: Output,
     checkpoints: Scratch,
 ) -> Report:
-    """Regress the transform between the tiles of a pair (sec. 3.2); say how well that goes on held-out images."""
+    """Regress the transform between the tiles of a pair (sec. 3.2); fail if held-out images show that it cannot."""
     begun = time.monotonic()
-    store, held_out = PairStore(pairs, "train"), PairStore(pairs, "val")
+    store, val, probe = (PairStore(pairs, split) for split in ("train", "val", "probe"))
     optimiser = params.optimiser
     torch.manual_seed(optimiser.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = InverseNet(_settings(params, store)).to(device)
+    net = _initial(params, store)
+    # Not the gate: whoever lowers it goes on from the checkpoint that the failed run left.
+    settings = params.model_dump(mode="json", exclude={"gate"})
+    run = fingerprint("train_inverse", settings, stage.digest(pairs), _digest(net))
+    net = net.to(device)
 
     def loss(model: nn.Module, batch: Pairs) -> dict[str, Tensor]:
         # Moved as bits, eight to a float's thirty-two: softening them is the device's work.
-        tiles, warps, thetas, seeds = (field.to(device) for field in batch)
-        tile, warped, theta = reflect(tiles, warps, thetas, seeds)
-        predicted = degrade(warped.float(), seeds, params.degradation)
+        there = {name: field.to(device) for name, field in batch._asdict().items() if field is not None}
+        pairs = _reflected(batch._replace(**there))
         # In units of their spread all numbers count alike; in plain offsets it would be the square of eq. (1).
-        truth = (offsets(theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
-        return {"total": (model(predicted, tile.float()) - truth).square().mean()}
+        truth = (offsets(pairs.theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
+        # A network that refines its answer is asked to be right on the way too.
+        each = net.refine(_predicted(pairs, params.degradation), pairs.tile.float())
+        return {"total": torch.stack([(answer - truth).square().mean() for answer in each]).mean()}
 
-    run = fingerprint("train_inverse", params.model_dump(mode="json"), stage.digest(pairs))
     steps = train(
         net,
         lambda step: store.batch(step, optimiser.batch, seed=optimiser.seed),
         loss,
         optimiser,
         place=Place(checkpoints, run),
+        keep=True,
     )
     # Where a resumed run goes on is known only after its first step; the bar starts there.
     first = next(steps)
     history = first.history
     for step in track(steps, description="inverse network, step", total=optimiser.steps, done=first.step):
         history = step.history
-    figures = assess(net.cpu().eval(), held_out, params.degradation)
+    report = assess(net.cpu().eval(), val, probe, params.degradation)
+    _refuse(report, params.gate, net.settings.degrees_of_freedom)
     nets.save(inverse_net, net)
     pd.DataFrame(history).to_csv(curves, index=False)
-    metrics.write_text(json.dumps(figures, indent=1) + "\n")
-    return {**figures, "seconds": time.monotonic() - begun}
+    metrics.write_text(json.dumps(report, indent=1) + "\n")
+    return {**report, "seconds": time.monotonic() - begun}
 
 
 @torch.no_grad()
-def assess(net: InverseNet, held_out: PairStore, degradation: DegradationParams) -> Report:
-    """Figures of a network on pairs of images that it has not seen.
+def assess(net: InverseNet, val: PairStore, probe: PairStore, degradation: DegradationParams) -> Report:
+    """Figures of a network on images that it has not seen: on random transforms, and on one move at a time."""
+    explained = Explained(net)
+    for batch in val.all():
+        explained.update(batch.tile.float(), batch.warped.float(), _predicted(batch, degradation), batch.theta)
+    moves = probes(net.settings.tile)
+    _check_probes(probe, moves)
+    parts, asked = [], cycle(moves)
+    for batch in probe.all():
+        which = list(islice(asked, len(batch.seed)))
+        parts.append(answers(net, batch.tile.float(), batch.warped.float(), _predicted(batch, degradation), which))
+    # A row group may end in the middle of a tile's probes; put together they are whole.
+    table = Answers(*(torch.cat(c).unflatten(0, (-1, len(moves))) for c in zip(*parts, strict=True)))
+    return {**explained.figures(), **figures(table, moves, net.settings.tile)}
 
-    R2 per number on hard and on degraded tiles; d(x, x) as the network answers, before the loss takes it off;
-    how d grows with shift, scale and rotation.
+
+def _reflected(pairs: Pairs) -> Pairs:
+    """Pairs under a symmetry of the square each, real predictions along with their tiles."""
+    tile, warped, theta = reflect(pairs.tile, pairs.warped, pairs.theta, pairs.seed)
+    reflected = pairs._replace(tile=tile, warped=warped, theta=theta)
+    if pairs.prediction is None:
+        return reflected
+    # The seed alone decides on the symmetry, so that a second call gives the same.
+    return reflected._replace(prediction=reflect(pairs.tile, pairs.prediction, pairs.theta, pairs.seed)[1])
+
+
+def _predicted(pairs: Pairs, degradation: DegradationParams) -> Float[Tensor, "count tile tile"]:
+    """The predicted maps of pairs: what a network gave where the store has that, else the degraded warped tile."""
+    degraded = degrade(pairs.warped.float(), pairs.seed, degradation)
+    if pairs.prediction is None or pairs.soft is None:
+        return degraded
+    return torch.where(pairs.soft[:, None, None], pairs.prediction.float() / 255, degraded)
+
+
+def _check_probes(store: PairStore, moves: list[Probe]) -> None:
+    """That the store's probes are those of this version."""
+    theta, known = store.theta(), torch.stack([move.theta for move in moves])
+    if len(theta) % len(known) or not torch.allclose(theta, known.repeat(len(theta) // len(known), 1, 1), atol=1e-5):
+        raise InputError(
+            f"pairs: its {len(theta)} probes are not those of this version, {len(known)} a tile in a fixed order; "
+            f"delete data/pairs and run `dvc repro synthesize`"
+        )
+
+
+def _refuse(figures: Report, gate: InverseGateParams, degrees_of_freedom: DegreesOfFreedom) -> None:
+    """Stop if a figure misses the gate.
+
+    Raises:
+        InputError: With every figure that does, and what to change; and all the others, as no file is written.
     """
-    numbers = net.settings.degrees_of_freedom
-    explained = {"r2": Determination(numbers), "r2_degraded": Determination(numbers)}
-    still: list[Float[Tensor, " batch"]] = []
-    for batch in held_out.all():
-        tile, warped = batch.tile.float(), batch.warped.float()
-        truth = offsets(batch.theta, numbers)
-        for name, predicted in (("r2", warped), ("r2_degraded", degrade(warped, batch.seed, degradation))):
-            explained[name].update(net(predicted, tile) * net.scale + net.mean, truth)
-        still.append(euclidean(net.theta(net(tile, tile))))
-    figures: Report = {}
-    for name, determination in explained.items():
-        each = determination.compute()
-        figures[name] = fmean(known) if (known := [r2 for r2 in each if r2 is not None]) else None
-        figures[f"{name}_each"] = each
-    figures["distance_of_identity"] = torch.cat(still).mean().item()
-    # One row group, a thousand tiles, is enough for a mean, and every amount moves them anew.
-    tiles = next(held_out.all()).tile.float()
-    for move, amounts in AMOUNTS.items():
-        grown = response(net, tiles, move, amounts)
-        figures[f"distance_by_{move}"] = {str(amount): d for amount, d in zip(amounts, grown, strict=True)}
-    return figures
+    if missed := misses(figures, gate, degrees_of_freedom=degrees_of_freedom):
+        lines = "".join(f"\n- {line}" for line in missed)
+        known = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if isinstance(value, float))
+        raise InputError(
+            f"train_inverse.gate: the network misses {len(missed)} of its thresholds on held-out images, and none is "
+            f"written, as no segmentation should be trained with it:{lines}\nAll figures: {known}\nThe checkpoint "
+            f"stays: with lower thresholds in train_inverse.gate the stage goes on from it and need not train again"
+        )
 
 
-def _settings(params: TrainInverseParams, store: PairStore) -> InverseNetSettings:
+def _initial(params: TrainInverseParams, store: PairStore) -> InverseNet:
+    """The network to begin with: random weights, or those that come with the package."""
+    if params.init == "random":
+        return InverseNet(_settings(params, store, _units(store)))
+    ready = nets.pretrained()
+    kept = {"mean": ready.settings.mean, "scale": ready.settings.scale}
+    settings = _settings(params, store, kept)
+    keys = {
+        "network": "train_inverse.network", "tile": "synthesize.tile",
+        "degrees_of_freedom": "synthesize.degrees_of_freedom", "boundary": "ingest.boundary",
+    }  # fmt: skip
+    ours, theirs = settings.model_dump(mode="json"), ready.settings.model_dump(mode="json")
+    for name, key in keys.items():
+        if ours[name] != theirs[name]:
+            raise InputError(
+                f"train_inverse.init is pretrained and {key} {json.dumps(ours[name])}: the network of the package has "
+                f"{json.dumps(theirs[name])}; set {key} to that, or train_inverse.init to random with more steps"
+            )
+    net = InverseNet(settings)
+    net.load_state_dict(ready.state_dict())
+    return net
+
+
+def _settings(params: TrainInverseParams, store: PairStore, units: Mapping[str, Sequence[float]]) -> InverseNetSettings:
     """What the network is told of itself: how its pairs were made, and the mean and spread of their transforms."""
+    network = params.network.model_dump(mode="json")
+    return InverseNetSettings.model_validate({"network": network, **store.settings, **units}, strict=False)
+
+
+def _units(store: PairStore) -> dict[str, list[float]]:
+    """Mean and spread of each number over the training pairs."""
     made = store.settings
-    numbers = offsets(store.theta(), made["degrees_of_freedom"]).double()
-    scale = numbers.std(dim=0, correction=0)
+    mean, scale = store.moments(made["degrees_of_freedom"])
     # Targets are divided by it; a spread of a millionth of half a tile is rounding and no movement.
     if (scale < 1e-6).any():
         raise InputError(
             f"synthesize.ranges {made['ranges']}: number {int(scale.argmin())} of {made['degrees_of_freedom']} never "
             f"varies, so there is nothing to learn; widen the ranges, or lower degrees_of_freedom or identity"
         )
-    measured = {"mean": numbers.mean(dim=0).tolist(), "scale": scale.tolist()}
-    network = params.network.model_dump(mode="json")
-    return InverseNetSettings.model_validate({"network": network, **made, **measured}, strict=False)
+    return {"mean": mean.tolist(), "scale": scale.tolist()}
+
+
+def _digest(net: nn.Module) -> str:
+    """SHA-256 of the weights a run begins with: those of the package may change between versions."""
+    total = hashlib.sha256()
+    for tensor in net.state_dict().values():
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
 
 
 if __name__ == "__main__":

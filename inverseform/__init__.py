@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from inverseform.boundary import boundaries, probability_boundaries
     from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms, balanced_cross_entropy
     from inverseform.distance import euclidean
+    from inverseform.doctor import diagnose
     from inverseform.loss import InverseFormLoss
 
 __version__ = "0.1.0"
@@ -19,6 +20,7 @@ _ROOMS = {
     "boundaries": "boundary",
     "probability_boundaries": "boundary",
     "euclidean": "distance",
+    "diagnose": "doctor",
     "balanced_cross_entropy": "boundary_aware",
     "BoundaryAwareLoss": "boundary_aware",
     "InverseFormLoss": "loss",
@@ -31,6 +33,7 @@ __all__ = [
     "LossTerms",
     "balanced_cross_entropy",
     "boundaries",
+    "diagnose",
     "euclidean",
     "probability_boundaries",
 ]

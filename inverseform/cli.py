@@ -1,10 +1,11 @@
-"""The command `inverseform`: what a person does with an exported network."""
+"""The command `inverseform`: what a person does with an exported network, and with a loss that is in doubt."""
 
 import errno
 import struct
+import sys
 import zlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -15,6 +16,10 @@ from PIL import Image, ImageOps
 import inverseform
 from inverseform.inference import OnnxSegmenter, Provider
 from inverseform.settings import InputError
+
+# What an exported network needs is here; torch is imported by the command that asks for it alone.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,6 +59,71 @@ def predict(
     except (InputError, OSError) as error:
         typer.echo(f"inverseform predict: {_one_line(error)}", err=True)
         raise typer.Exit(2) from error
+
+
+@app.command()
+def doctor(
+    loss: Annotated[
+        str | None, typer.Argument(help="package.module:attribute; called with (logits, boundary).")
+    ] = None,
+    net: Annotated[Path | None, typer.Option(help="Or an inverse network that train_inverse wrote.")] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Or the one that comes with the package.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="Take boundaries from the label PNGs of a folder.")] = None,
+    size: Annotated[int | None, typer.Option(min=16, help="Side of the maps the loss is given, in pixels.")] = None,
+    tiles: Annotated[int, typer.Option(min=2, help="How many maps; each is moved in some 50 ways.")] = 12,
+) -> None:
+    """Say whether a boundary loss can train anything: its gradient, zero and growth. Leaves with 1 if it is sick."""
+    try:
+        from inverseform.doctor import diagnose
+
+        maps = None if labels is None else _boundaries_in(labels)
+        diagnosis = diagnose(_criterion(loss, net, pretrained), maps=maps, size=size, tiles=tiles)
+    except (InputError, OSError) as error:
+        typer.echo(f"inverseform doctor: {_one_line(error)}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(str(diagnosis))
+    raise typer.Exit(int(diagnosis.sick))
+
+
+def _criterion(loss: str | None, net: Path | None, pretrained: bool) -> Any:  # noqa: ANN401 (a loss of the user's)
+    """The loss that was named.
+
+    Raises:
+        FileNotFoundError: There is no such folder of a network.
+        InputError: None was named, or several, or it cannot be imported.
+    """
+    from inverseform.loss import InverseFormLoss
+    from inverseform.trials import named
+
+    if [loss is not None, net is not None, pretrained].count(True) != 1:
+        raise InputError("name one loss: package.module:attribute, or --net FOLDER, or --pretrained")
+    if loss is None:
+        return InverseFormLoss.pretrained() if net is None else InverseFormLoss.load(net)
+    # As `python -m` does: what lies in the working directory can be imported.
+    sys.path.insert(0, "")
+    return named(loss)
+
+
+def _boundaries_in(folder: Path) -> "list[Tensor]":
+    """Boundary maps of the label PNGs of a folder: ids as values, 255 for ignored pixels.
+
+    Raises:
+        InputError: It holds none, or one that is no label map.
+    """
+    import torch
+
+    from inverseform.boundary import boundaries
+
+    maps = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as picture:
+            ids = np.array(picture)
+        if ids.ndim != 2 or ids.dtype != np.uint8:
+            raise InputError(f"{path}: mode {picture.mode}; class ids are the values of an 8-bit PNG of mode L or P")
+        maps.append(boundaries(torch.from_numpy(ids)[None], num_classes=255)[0][0])
+    if not maps:
+        raise InputError(f"{folder}: holds no label map; they end in .png")
+    return maps
 
 
 def _predict(segmenter: OnnxSegmenter, photo: Path, mask: Path, *, overlay: bool) -> None:

@@ -58,7 +58,8 @@ def inverseform(
     # Taken out where that is free. A GPU would have to wait for their number and the compiler does not know it: there
     # the work is the same however many they are, and the empty ones are multiplied away.
     if not (wanted.is_cuda or torch.compiler.is_compiling()) and occupied.any():
-        given, wanted, occupied = given[occupied], wanted[occupied], occupied[occupied]
+        some = occupied.nonzero()[:, 0]
+        given, wanted, occupied = (tensor.index_select(0, some) for tensor in (given, wanted, occupied))
     theta = net.estimate(given, wanted, calibrated=calibrated)
     total = (distance(theta) * occupied).sum()
     return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / images
@@ -123,10 +124,10 @@ class InverseFormLoss(nn.Module):
         """Distance of predicted boundaries, logits at any stride, from true ones."""
         # The difference of two like answers is small: in 16 bits most of its digits would be lost.
         with torch.autocast(boundary.device.type, enabled=False):
-            known = torch.ones_like(boundary) if valid is None else valid
-            # Both maps are 0 where the truth is not known: there they agree, and nothing is learned.
-            predicted = torch.sigmoid(enlarge(boundary_logits.float(), boundary)) * known
-            target = boundary.float() * known
+            predicted, target = torch.sigmoid(enlarge(boundary_logits.float(), boundary)), boundary.float()
+            if valid is not None:
+                # Both maps are 0 where the truth is not known: there they agree, and nothing is learned.
+                predicted, target = predicted * valid, target * valid
             return inverseform(
                 predicted, target, self.net,
                 distance=DISTANCES[self.distance], reduction=self.reduction, stride=self.stride,

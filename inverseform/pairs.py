@@ -72,6 +72,10 @@ def _read(
     theta: Float[Tensor, "count 3 3"],
     tile: int,
 ) -> Bool[Tensor, "count tile tile"]:
+    # From coordinates of the tile to pixels of the framed map: done to theta, nine numbers, and not to every pixel.
+    theta = theta.clone()
+    start = origins.flip(-1) + (tile / 2 + 1)
+    theta[:, :2] = theta[:, :2] * (tile / 2) + start[:, :, None] * theta[:, 2:]
     place = (torch.arange(tile, dtype=theta.dtype, device=theta.device) * 2 + 1) / tile - 1
     # What the columns give and what the rows give, then their sum: no list of points is made.
     across, down = theta[:, :, 0, None] * place, theta[:, :, 1, None] * place + theta[:, :, 2, None]
@@ -79,11 +83,8 @@ def _read(
     if theta[:, 2, :2].any():
         depth = across[:, 2, None, :] + down[:, 2, :, None]
         y, x = y / depth, x / depth
-    # From -1..1 over the tile to pixels of the framed map; the clamp comes first, as an integer cannot hold all.
-    row, column = (
-        along.mul_(tile / 2).add_((start + tile / 2 + 1)[:, None, None]).clamp_(0, last - 0.5).to(torch.int32)
-        for along, start, last in zip((y, x), origins.unbind(-1), framed.shape, strict=True)
-    )
+    # The clamp comes first, as an integer cannot hold all.
+    row, column = (a.clamp_(0, last - 0.5).to(torch.int32) for a, last in zip((y, x), framed.shape, strict=True))
     index = row.mul_(framed.shape[1]).add_(column)
     return framed.flatten().index_select(0, index.flatten()).view_as(index)
 

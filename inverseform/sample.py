@@ -23,6 +23,8 @@ class Sample(NamedTuple):
     """1 on a boundary between two classes, else 0."""
     valid: Float[Tensor, "1 height width"]
     """1 where `boundary` is known, 0 where an ignored pixel hides it."""
+    prediction: Float[Tensor, "1 height width"] | None = None
+    """Boundary probabilities, 0 to 1, that some network gave for the image; None where none were handed in."""
 
 
 class Prediction(NamedTuple):

@@ -18,7 +18,9 @@ def tiles(
     """
     stride = stride or tile
     height, width = maps.shape[-2:]
-    padded = F.pad(maps, (0, _missing(width, tile, stride), 0, _missing(height, tile, stride)))
+    right, below = _missing(width, tile, stride), _missing(height, tile, stride)
+    # F.pad copies even when it adds nothing.
+    padded = F.pad(maps, (0, right, 0, below)) if right or below else maps
     # The usual case needs no windows, and one reshape moves the least memory.
     if stride == tile:
         return rearrange(padded, "batch 1 (i h) (j w) -> batch (i j) h w", h=tile, w=tile)

@@ -6,10 +6,14 @@ import torch
 
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
-from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
+from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, write_samples
+from inverseform.data.stored_sample import stored
 from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
 from inverseform.manifest import Manifest
-from inverseform.transform import TransformRanges
+from inverseform.pairs import cut, reflect
+from inverseform.transform import TransformRanges, identity, offsets
+from inverseform.transform import draw as draw_thetas
+from inverseform.trials import draw
 
 CLASSES = 4
 ROOT = Path(__file__).parents[1]
@@ -34,7 +38,7 @@ def small_net(seed=0, tile=16):
     settings = InverseNetSettings(
         network=DenseParams(name="dense", pooling=2, hidden=(32, 16)), tile=tile, degrees_of_freedom=6, occupancy=0.02,
         boundary=BoundaryParams(operator="sobel", radius=1),
-        ranges=TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=10.0, shear=5.0),
+        ranges=TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=10.0, shear=5.0, perspective=0.0),
         mean=(0.01, 0.0, 0.0, 0.0, 0.02, 0.0), scale=(0.1, 0.05, 0.1, 0.05, 0.1, 0.1),
     )  # fmt: skip
     return InverseNet(settings)
@@ -52,8 +56,8 @@ def scene(height=40, width=56, batch=2, ignored=0.0, seed=0):
     return labels
 
 
-def sample_store(folder, *, train=6, val=3, height=96, width=120):
-    """A sample store of drawn scenes, each with a colour for each class."""
+def sample_store(folder, *, train=6, val=3, height=96, width=120, predicted=None):
+    """A sample store of drawn scenes, each with a colour for each class; predictions are so much of the boundary."""
     boundary = BoundaryParams(operator="sobel", radius=1)
     info = DatasetInfo(
         source="drawn", classes=tuple("abcd"), colours=((0, 0, 0),) * CLASSES, boundary=boundary,
@@ -67,9 +71,39 @@ def sample_store(folder, *, train=6, val=3, height=96, width=120):
             labels = scene(height, width, batch=1, seed=seed)
             edge, valid = boundaries(labels, num_classes=CLASSES)
             image = (labels[0, ..., None].expand(-1, -1, 3) * 60).to(torch.uint8).contiguous().numpy()
-            reading = Reading(encode_png(image), image, labels[0].to(torch.uint8).numpy())
+            prediction = None if predicted is None else (edge[0, 0] * 255 * predicted).round().byte().numpy()
+            reading = Reading(encode_png(image), image, labels[0].to(torch.uint8).numpy(), prediction)
             rows.append(stored(f"{split}-{seed}", reading, edge[0], valid[0]))
         write_samples(folder, info, split, rows, shard_bytes=1 << 20)
         first += count
     write_info(folder, info)
     return SampleStore.open(folder)
+
+
+def trained_net(tile, steps=250):
+    """A small dense network, really trained for a few seconds on drawn boundaries: far from good, and no random one."""
+    ranges = TransformRanges(translation=0.4, scale=(0.8, 1.25), rotation=14.0, shear=12.0, perspective=0.0)
+    generator = torch.Generator().manual_seed(0)
+    thetas = draw_thetas(6000, ranges, degrees_of_freedom=6, generator=generator)
+    origins = torch.randint(tile // 2, 3 * tile // 2, (6000, 2), generator=generator)
+    maps, share = draw(tile, 60, seed=1000), 100
+    still = identity(share, like=thetas)
+    groups = list(zip(maps, origins.split(share), thetas.split(share), strict=True))
+    tiles = torch.cat([cut(m, place, still, tile=tile) for m, place, _ in groups])
+    moved = torch.cat([cut(m, place, theta, tile=tile) for m, place, theta in groups])
+    numbers = offsets(thetas, 6)
+    units = {"mean": tuple(numbers.mean(dim=0).tolist()), "scale": tuple(numbers.std(dim=0).tolist())}
+    network = DenseParams(name="dense", pooling=2, hidden=(256, 64))
+    torch.manual_seed(0)
+    net = InverseNet(small_net(tile=tile).settings.model_copy(update={"network": network, "ranges": ranges, **units}))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.05)
+    for _ in range(steps):
+        some = torch.randint(6000, (128,), generator=generator)
+        seeds = torch.randint(2**40, (128,), generator=generator)
+        target, predicted, theta = reflect(tiles[some], moved[some], thetas[some], seeds)
+        truth = (offsets(theta, 6) - net.mean) / net.scale
+        loss = (net(predicted.float(), target.float()) - truth).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return net.eval()

@@ -11,8 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import inverseform
+from inverseform import inverse_net
 from inverseform.cli import app
 from inverseform.manifest import Manifest
+from tests.drawn import small_net
 
 COLOURS = ((10, 20, 30), (200, 0, 0), (0, 200, 90))
 
@@ -231,3 +233,68 @@ def test_a_provider_that_is_not_there_is_an_error_in_one_line(model, classes, tm
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
     assert "provider cuda" in ran.stderr
     assert not (tmp_path / "mask.png").exists()
+
+
+LOSSES = """
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits as well
+
+def dead(logits, boundary):
+    return (torch.log_softmax(logits, dim=1) - boundary).square().mean()
+"""
+
+
+def examined(*arguments):
+    return run("doctor", "--size", 32, "--tiles", 2, *arguments)
+
+
+@pytest.fixture
+def losses(tmp_path, monkeypatch):
+    """A working directory with a module of losses in it."""
+    (tmp_path / "my_losses.py").write_text(LOSSES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("my_losses", None)
+
+
+def test_a_loss_that_is_well_leaves_with_0_and_a_sick_one_with_1(losses):
+    well, sick = examined("my_losses:well"), examined("my_losses:dead")
+    assert (well.exit_code, sick.exit_code) == (0, 1), well.output + sick.output
+    assert well.stdout.splitlines()[-1] == "verdict: well" and sick.stdout.splitlines()[-1] == "verdict: sick"
+    assert "log_softmax" in sick.stdout and well.stderr == ""
+
+
+def test_a_network_on_disk_is_examined_in_its_loss(tmp_path):
+    inverse_net.save(tmp_path / "net", small_net(tile=32))
+    result = examined("--net", tmp_path / "net")
+    assert result.exit_code == 1 and "untrained" in result.stdout
+
+
+def test_boundaries_are_taken_from_label_maps(losses, tmp_path):
+    (tmp_path / "labels").mkdir()
+    ids = np.zeros((60, 60), np.uint8)
+    ids[20:45, 10:50], ids[:5] = 3, 255
+    Image.fromarray(ids).save(tmp_path / "labels" / "one.png")
+    result = examined("my_losses:well", "--labels", tmp_path / "labels")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "name one loss"),
+        (("my_losses:well", "--pretrained"), "name one loss"),
+        (("my_losses",), "package.module:attribute"),
+        (("my_losses:absent",), "my_losses:absent: cannot be had"),
+        (("--net", "nowhere"), "nowhere: no such folder"),
+        (("my_losses:well", "--labels", "."), "holds no label map"),
+    ],
+)
+def test_what_cannot_be_examined_is_refused_in_one_line(losses, arguments, told):
+    assert told in refusal("doctor", *arguments)
+
+
+def test_a_photo_is_no_label_map(losses, tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+    assert "photo.png: mode RGB" in refusal("doctor", "my_losses:well", "--labels", tmp_path)

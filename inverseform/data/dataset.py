@@ -32,6 +32,8 @@ class Reading(NamedTuple):
     """The same, decoded to RGB."""
     labels: UInt8[np.ndarray, "height width"]
     """Class ids from 0, or 255 where the class is not known."""
+    prediction: UInt8[np.ndarray, "height width"] | None = None
+    """255 times the boundary probability that some network gave for the image; None where none is there."""
 
 
 @runtime_checkable

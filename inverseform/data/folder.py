@@ -1,26 +1,27 @@
 """A data set of one's own: {train,val,test}/{images,labels}, one image and one label map of the same stem each.
 
+Beside them may lie predictions: the boundary probabilities that some network gave, as grey PNG of 8 bits, 255 for a
+certain boundary, one for every image of the split.
+
 Images are PNG or JPEG of 8 bits a channel; labels are PNG, of class ids or of colours. An image with an EXIF
 orientation is refused, because nothing tells whether its labels were drawn before or after turning it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import UInt8
 from pydantic import Field, field_validator
 
 from inverseform.data.dataset import Channel, Colour, Dataset, Reading, decode_image, open_picture
-from inverseform.sample import IGNORE_INDEX
+from inverseform.data.label_maps import colour_ids, plain_ids
 from inverseform.settings import InputError, Settings
 
 SPLITS = ("train", "val", "test")
 IMAGES = (".png", ".jpg", ".jpeg")
-_GREY = 0
-"""PNG's number for grey pixels without alpha."""
 
 
 class FolderParams(Settings):
@@ -73,30 +74,30 @@ class FolderParams(Settings):
 
 @dataclass(frozen=True)
 class FolderSource:
-    """One image and its label map."""
+    """One image, its label map, and a prediction where the data set has them."""
 
     name: str
     image: Path
     label: Path
+    prediction: Path | None
     params: FolderParams
 
     def read(self) -> Reading:
-        """Read both files and check them against each other and the classes.
+        """Read the files and check them against each other and the classes.
 
         Raises:
-            InputError: One cannot be decoded, their sizes differ, or a label is not of a class.
+            InputError: One cannot be decoded, their sizes differ, a label is not of a class, or a prediction not grey.
         """
         # Read once: the bytes that are checked are the bytes that are stored.
         encoded = self.image.read_bytes()
         image = decode_image(encoded, source=str(self.image))
-        ids = _colour_ids if self.params.label_format == "colours" else _plain_ids
-        labels = ids(self.label, self.params)
-        if image.shape[:2] != labels.shape:
-            raise InputError(
-                f"{self.label}: is {_size(labels)} and {self.image.name} is {_size(image)} (width x height); an "
-                f"image and its labels have the same size: scale one of them (the labels without smoothing)"
-            )
-        return Reading(encoded, image, labels)
+        labels = _ids(self.label, self.params)
+        _check_size(self.label, labels, self.image, image.shape)
+        if self.prediction is None:
+            return Reading(encoded, image, labels)
+        prediction = _probabilities(self.prediction)
+        _check_size(self.prediction, prediction, self.image, image.shape)
+        return Reading(encoded, image, labels, prediction)
 
 
 def open_folder(params: FolderParams, raw: Path) -> Dataset:
@@ -122,22 +123,34 @@ def _sources(split: Path, params: FolderParams) -> list[FolderSource]:
     for stem, path in images.items():
         if stem not in labels:
             raise InputError(f"{path}: has no labels in {split / 'labels'}; add {stem}.png there, or remove the image")
-    return [FolderSource(stem, path, labels[stem], params) for stem, path in images.items()]
+    predictions = _predictions(split, images)
+    return [FolderSource(stem, path, labels[stem], predictions.get(stem), params) for stem, path in images.items()]
+
+
+def _predictions(split: Path, images: Mapping[str, Path]) -> dict[str, Path]:
+    """The predictions of a split: of all its images, or of none where it has no such folder."""
+    folder = split / "predictions"
+    if not folder.is_dir():
+        return {}
+    found = _listed(folder)
+    for stem, path in found.items():
+        if path.suffix.lower() != ".png" or stem not in images:
+            raise InputError(
+                f"{path}: is not the prediction of an image in {split / 'images'}; name it by an image's stem, as "
+                f"PNG, or remove it"
+            )
+    for stem, path in images.items():
+        if stem not in found:
+            raise InputError(
+                f"{path}: has no prediction in {folder}; add {stem}.png there, or remove the folder: all images of a "
+                f"split have one, or none has"
+            )
+    return found
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Pictures in a folder by stem, in the order of their names; hidden files do not count."""
-    found: dict[str, Path] = {}
-    listed = sorted(folder.iterdir()) if folder.is_dir() else []
-    for path in listed:
-        # What file managers leave behind, and .gitkeep.
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() not in IMAGES or not path.is_file():
-            raise InputError(f"{path}: is not one of {', '.join(IMAGES)}; convert it, or move it out of {folder}")
-        if path.stem in found:
-            raise InputError(f"{path}: has the same stem as {found[path.stem].name}; keep one of the two")
-        found[path.stem] = path
+    """Pictures in a folder, which must have some."""
+    found = _listed(folder)
     if not found:
         raise InputError(
             f"{folder}: {'is empty' if folder.is_dir() else 'does not exist'}; each of {', '.join(SPLITS)} needs at "
@@ -146,63 +159,47 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _plain_ids(path: Path, params: FolderParams) -> UInt8[np.ndarray, "height width"]:
-    """Class ids from a single-channel PNG."""
-    data = path.read_bytes()
-    # A palette picture gives its indices here, not its colours.
-    values = np.array(open_picture(data, source=str(path)))
-    if values.ndim != 2:
-        raise InputError(
-            f"{path}: has {values.shape[2]} channels and label_format ids takes one; set label_format: colours, or "
-            f"write the ids as a grey or palette PNG"
-        )
-    # PIL spreads grey of 2 and 4 bits over 0 to 255, which turns ids into other numbers.
-    depth, kind = data[24], data[25]
-    if kind == _GREY and depth in (2, 4):
-        values = values // (255 // (2**depth - 1))
-    # -1 is the value of no pixel.
-    unknown = values == (-1 if params.ignore_index is None else params.ignore_index)
-    # Compared before it is cut to 8 bits: 256 must not come out as class 0.
-    outside = ~unknown & (values >= len(params.classes))
-    if outside.any():
-        value = values[outside][0]
-        row, column = np.argwhere(outside)[0]
-        raise InputError(
-            f"{path}: the value {value} is at row {row}, column {column} ({(values == value).sum()} pixels have it) "
-            f"and the {len(params.classes)} classes have ids 0 to {len(params.classes) - 1}, ignore_index is "
-            f"{params.ignore_index}; correct the file, or classes or ignore_index in params.yaml"
-        )
-    return np.where(unknown, IGNORE_INDEX, values).astype(np.uint8)
+def _listed(folder: Path) -> dict[str, Path]:
+    """Pictures in a folder by stem, in the order of their names; hidden files do not count."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        # What file managers leave behind, and .gitkeep.
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() not in IMAGES or not path.is_file():
+            raise InputError(f"{path}: is not one of {', '.join(IMAGES)}; convert it, or move it out of {folder}")
+        if path.stem in found:
+            raise InputError(f"{path}: has the same stem as {found[path.stem].name}; keep one of the two")
+        found[path.stem] = path
+    return found
 
 
-def _colour_ids(path: Path, params: FolderParams) -> UInt8[np.ndarray, "height width"]:
-    """Class ids from the colours of an RGB or palette PNG."""
+def _ids(path: Path, params: FolderParams) -> UInt8[np.ndarray, "height width"]:
+    """Class ids of a label map, in whichever format the settings name."""
+    unknown = params.ignore_index
+    if params.label_format == "colours":
+        return colour_ids(path, colours=params.colours, ignore=unknown if isinstance(unknown, tuple) else None)
+    return plain_ids(path, num_classes=len(params.classes), ignore_index=unknown if isinstance(unknown, int) else None)
+
+
+def _probabilities(path: Path) -> UInt8[np.ndarray, "height width"]:
+    """255 times a boundary probability, from a grey PNG of 8 bits."""
     picture = open_picture(path.read_bytes(), source=str(path))
-    codes = _code(np.asarray(picture.convert("RGBA").convert("RGB")))
-    known: Sequence[Colour] = params.colours
-    ids = list(range(len(known)))
-    if isinstance(params.ignore_index, tuple):
-        known, ids = [*known, params.ignore_index], [*ids, IGNORE_INDEX]
-    # A search among the few known colours, where a table of all would take 16 MB.
-    wanted = _code(np.array(known))
-    order = np.argsort(wanted)
-    place = order[np.searchsorted(wanted, codes, sorter=order).clip(max=len(wanted) - 1)]
-    strange = wanted[place] != codes
-    if strange.any():
-        row, column = np.argwhere(strange)[0]
-        code = int(codes[row, column])
-        colour = (code >> 16, code >> 8 & 255, code & 255)
+    if picture.mode != "L":
         raise InputError(
-            f"{path}: the colour {colour} is at row {row}, column {column} ({(codes == code).sum()} pixels have it) "
-            f"and is of no class; add it to colours (or as ignore_index) in params.yaml, or correct the file"
+            f"{path}: has pixels of type {picture.mode}; a prediction is grey of 8 bits, 255 for a certain boundary: "
+            f"convert it (mogrify -colorspace gray -depth 8 FILE), or remove the folder {path.parent}"
         )
-    return np.array(ids, dtype=np.uint8)[place]
+    return np.array(picture)
 
 
-def _code(colours: Integer[np.ndarray, "*shape 3"]) -> Integer[np.ndarray, "*shape"]:
-    """One number a colour."""
-    return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+def _check_size(path: Path, array: UInt8[np.ndarray, "height width"], image: Path, pixels: tuple[int, ...]) -> None:
+    if array.shape != pixels[:2]:
+        raise InputError(
+            f"{path}: is {_size(array.shape)} and {image.name} is {_size(pixels)} (width x height); what belongs to an "
+            f"image has its size: scale one of them (labels without smoothing)"
+        )
 
 
-def _size(array: UInt8[np.ndarray, "height width *channels"]) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

@@ -1,23 +1,23 @@
 """Pairs on disk: shards of bit-packed tiles, written by synthesize and streamed to train_inverse."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import torch
-from einops import rearrange
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
+from inverseform.data.pair_columns import Origin, Packed, Pairs, as_table, join, schema, thetas
 from inverseform.data.shards import Shard, ShardFormat, ShardWriter, open_shard, shard_path, shards
-from inverseform.pairs import pack, unpack
 from inverseform.settings import InputError
+from inverseform.transform import DegreesOfFreedom, offsets
 
-FORMAT = ShardFormat("pairs", 1, "synthesize")
+__all__ = ["Origin", "PairStore", "Pairs", "join", "write", "write_counts"]
+
+FORMAT = ShardFormat("pairs", 2, "synthesize")
 COUNTS = "pairs.json"
 GROUP = 1024
 """Pairs in a row group."""
@@ -25,55 +25,29 @@ WINDOW = 16
 """Row groups that are read at once and mixed; what a reader keeps in memory."""
 
 
-class Pairs(NamedTuple):
-    """Some pairs: a tile, what it becomes under theta, and where they come from."""
+def write(
+    path: Path, number: int, parts: Iterable[tuple[Pairs, Origin]], *, settings: dict, predictions: bool = False
+) -> None:
+    """Write one shard whole; pairs are packed as they come, and let go of row group by row group.
 
-    tile: Bool[Tensor, "count tile tile"]
-    warped: Bool[Tensor, "count tile tile"]
-    theta: Float[Tensor, "count 3 3"]
-    """Maps coordinates of `warped` to coordinates of `tile`."""
-    seed: Int64[Tensor, " count"]
-    """Of the degradation."""
-
-
-class Origin(NamedTuple):
-    """Where the tiles of some pairs were cut."""
-
-    source: list[str]
-    """Name of the sample, for each pair."""
-    place: Int64[Tensor, "count 2"]
-    """Row and column of the tile's upper left pixel."""
-
-
-def schema(tile: int) -> pa.Schema:
-    """Columns of a shard of pairs."""
-    packed = pa.binary(-(-tile * tile // 8))
-    return pa.schema({
-        "tile": packed, "warped": packed, "theta": pa.list_(pa.float32(), 9), "degradation_seed": pa.int64(),
-        "source": pa.string(), "row": pa.int32(), "column": pa.int32(),
-    })  # fmt: skip
-
-
-def write(path: Path, number: int, pairs: Pairs, origin: Origin, *, settings: dict) -> None:
-    """Write one shard whole: `path` is its folder and split, such as pairs/train.
+    Args:
+        path: Folder and split, such as pairs/train.
+        number: Of the shard.
+        parts: A few pairs at a time, and where they were cut.
+        settings: What all shards were made with, the side of a `tile` among it.
+        predictions: Whether a pair may have a real prediction; all shards of a split agree.
 
     Raises:
         OSError: The disk is full, say.
     """
-    columns = schema(pairs.tile.shape[-1])
-    theta = pa.array(rearrange(pairs.theta, "count row column -> (count row column)").numpy())
-    table = pa.table([
-        _binary(pairs.tile, columns.field("tile").type), _binary(pairs.warped, columns.field("warped").type),
-        pa.FixedSizeListArray.from_arrays(theta, 9), pa.array(pairs.seed.numpy()), pa.array(origin.source, pa.string()),
-        pa.array(origin.place[:, 0].numpy(), pa.int32()), pa.array(origin.place[:, 1].numpy(), pa.int32()),
-    ], schema=columns)  # fmt: skip
+    columns = schema(settings["tile"], predictions=predictions)
     # One call is one shard, however large: synthesize decides how many pairs are in it.
     writer = ShardWriter(
         path.parent, path.name, columns, format=FORMAT, settings=settings, shard_bytes=2**62, first=number
     )
     with writer:
-        for start in range(0, len(table), GROUP):
-            writer.write(table.slice(start, GROUP))
+        for group in _groups(as_table(pairs, origin) for pairs, origin in parts):
+            writer.write(group)
 
 
 def write_counts(folder: Path, counts: dict[str, int]) -> None:
@@ -105,8 +79,10 @@ class PairStore:
                 f"{folder}: its {split} shards hold {len(self)} pairs and {COUNTS} counts {count}; "
                 f"delete {folder} and run `dvc repro synthesize`"
             )
-        # Two: a batch may lie across the border of two windows.
-        self._window = lru_cache(maxsize=2)(self._read_window)
+        stored = self.shards[0].file.schema_arrow.names
+        self._columns = [n for n in ("tile", "warped", "theta", "degradation_seed", "prediction") if n in stored]
+        # One: a batch that lies across the border of two windows copies its part of the first before the second is read.
+        self._window = lru_cache(maxsize=1)(self._read_window)
 
     def __len__(self) -> int:
         return sum(self.rows)
@@ -123,16 +99,29 @@ class PairStore:
             parts.append(part)
             size -= len(part.seed)
             position += len(part.seed)
-        return Pairs(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+        return join(parts)
 
     def all(self) -> Iterator[Pairs]:
         """Every pair, in the order they are stored, a row group at a time."""
         for index in range(len(self.groups)):
-            yield self._unpack(self._read(index))
+            yield self._read(index).unpack(self.tile)
+
+    def moments(
+        self, degrees_of_freedom: DegreesOfFreedom
+    ) -> tuple[Float[Tensor, " numbers"], Float[Tensor, " numbers"]]:
+        """Mean and standard deviation of each offset from the identity, over all pairs, in 64 bits."""
+        total, squares = torch.zeros(degrees_of_freedom).double(), torch.zeros(degrees_of_freedom).double()
+        for number, group in self.groups:
+            theta = thetas(self.shards[number].read(group, columns=["theta"]))
+            numbers = offsets(theta, degrees_of_freedom).double()
+            total, squares = total + numbers.sum(dim=0), squares + numbers.square().sum(dim=0)
+        mean = total / len(self)
+        # Offsets are small, so that the difference of squares keeps its digits; a constant leaves less than nothing.
+        return mean, (squares / len(self) - mean.square()).clamp(min=0).sqrt()
 
     def theta(self) -> Float[Tensor, "pairs 3 3"]:
         """The transforms of all pairs."""
-        return torch.cat([_theta(self.shards[n].read(g, columns=["theta"])) for n, g in self.groups])
+        return torch.cat([thetas(self.shards[n].read(g, columns=["theta"])) for n, g in self.groups])
 
     def _slice(self, epoch: int, start: int, size: int, seed: int) -> Pairs:
         """Pairs of an epoch from a place on, as far as one window goes."""
@@ -147,25 +136,33 @@ class PairStore:
                 break
             start -= held
         window = self._window(tuple(groups), mixing)
-        pairs = self._unpack(_Packed(*(field[start : start + size] for field in window)))
+        pairs = window.rows(start, start + size).unpack(self.tile)
         # 2**40 is beyond every seed that synthesize draws, so no two epochs share one.
         return pairs._replace(seed=pairs.seed + epoch * 2**40)
 
-    def _read_window(self, groups: tuple[int, ...], mixing: int) -> "_Packed":
+    def _read_window(self, groups: tuple[int, ...], mixing: int) -> Packed:
         """Row groups mixed with each other."""
-        parts = [self._read(index) for index in groups]
-        order = torch.randperm(sum(len(p.seed) for p in parts), generator=torch.Generator().manual_seed(mixing))
-        return _Packed(*(torch.cat(fields)[order] for fields in zip(*parts, strict=True)))
+        count = sum(self.rows[index] for index in groups)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(mixing))
+        return Packed.mixed(map(self._read, groups), order, tile=self.tile)
 
-    def _read(self, index: int) -> "_Packed":
+    def _read(self, index: int) -> Packed:
         number, group = self.groups[index]
-        table = self.shards[number].read(group, columns=["tile", "warped", "theta", "degradation_seed"])
-        seed = torch.from_numpy(table["degradation_seed"].to_numpy().copy())
-        return _Packed(_bytes(table["tile"]), _bytes(table["warped"]), _theta(table), seed)
+        return Packed.read(self.shards[number].read(group, columns=self._columns))
 
-    def _unpack(self, packed: "_Packed") -> Pairs:
-        tile, warped = unpack(packed.tile, self.tile), unpack(packed.warped, self.tile)
-        return Pairs(tile, warped, packed.theta, packed.seed)
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of GROUP, the last one of what is left."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= GROUP:
+            whole = pa.concat_tables(held)
+            for start in range(0, len(whole) - GROUP + 1, GROUP):
+                yield whole.slice(start, GROUP).combine_chunks()
+            held = [whole.slice(len(whole) - len(whole) % GROUP)]
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _read_counts(folder: Path) -> dict[str, int]:
@@ -175,29 +172,3 @@ def _read_counts(folder: Path) -> dict[str, int]:
         raise InputError(
             f"{folder}: has no readable {COUNTS} ({error}), so shards may be missing; run `dvc repro synthesize`"
         ) from error
-
-
-class _Packed(NamedTuple):
-    """Pairs as they are stored, eight pixels to a byte."""
-
-    tile: UInt8[Tensor, "count bytes"]
-    warped: UInt8[Tensor, "count bytes"]
-    theta: Float[Tensor, "count 3 3"]
-    seed: Int64[Tensor, " count"]
-
-
-def _binary(tiles: Bool[Tensor, "count tile tile"], type: pa.DataType) -> pa.Array:
-    packed = pack(tiles).numpy()
-    return pa.FixedSizeBinaryArray.from_buffers(type, len(packed), [None, pa.py_buffer(np.ascontiguousarray(packed))])
-
-
-def _theta(table: pa.Table) -> Float[Tensor, "count 3 3"]:
-    return torch.from_numpy(table["theta"].combine_chunks().flatten().to_numpy().copy()).unflatten(0, (-1, 3, 3))
-
-
-def _bytes(column: pa.ChunkedArray) -> Tensor:
-    """A column of packed tiles as (rows, bytes), without a Python object for each."""
-    array = column.combine_chunks()
-    width = array.type.byte_width
-    flat = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
-    return torch.from_numpy(flat.reshape(len(array), width).copy())

@@ -1,8 +1,6 @@
 """The sample store: what ingest writes, and what the other stages read samples from, in any order.
 
-A folder with the Parquet shards of each split and, written last, dataset.json. Images stay encoded as they came;
-labels are a grey PNG of class ids (255: not known); a boundary map is a grey PNG with bit 0 for the boundary, and bit 1
-for `valid`.
+A folder with the Parquet shards of each split and, written last, dataset.json. Its rows are those of `stored_sample`.
 """
 
 import threading
@@ -11,22 +9,19 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import torch
-from einops import rearrange
-from jaxtyping import Float
 from pydantic import NonNegativeInt, ValidationError
-from torch import Tensor
 
 from inverseform.boundary import BoundaryParams
-from inverseform.data.dataset import Colour, Reading, decode_image, decode_map, encode_png
+from inverseform.data.dataset import Colour
 from inverseform.data.shards import Shard, ShardFormat, ShardWriter, open_shard, shards
+from inverseform.data.stored_sample import SCHEMA, Maps, StoredSample, decoded, decoded_maps
 from inverseform.sample import Sample
 from inverseform.settings import InputError, Settings
 
-FORMAT = ShardFormat("samples", 1, "ingest")
+FORMAT = ShardFormat("samples", 2, "ingest")
 INFO = "dataset.json"
 # A shuffled read decompresses a whole group for one sample: small groups, but not one footer entry a sample.
 GROUP_SAMPLES = 8
@@ -34,17 +29,6 @@ GROUP_BYTES = 4 << 20
 """A row group ends at so many samples or bytes, whichever comes first: it is read whole for any sample in it."""
 # A few readers in order, each in a group of its own; 4 MB each.
 _CACHED_GROUPS = 4
-
-_SCHEMA = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("image", pa.binary(), nullable=False),
-        pa.field("labels", pa.binary(), nullable=False),
-        pa.field("boundary", pa.binary(), nullable=False),
-    ]
-)
 
 
 class DatasetInfo(Settings):
@@ -62,30 +46,6 @@ class DatasetInfo(Settings):
     """Samples in each split."""
 
 
-class StoredSample(NamedTuple):
-    """One row of a shard."""
-
-    name: str
-    height: int
-    width: int
-    image: bytes
-    labels: bytes
-    boundary: bytes
-
-
-def stored(
-    name: str,
-    reading: Reading,
-    boundary: Float[Tensor, "1 height width"],
-    valid: Float[Tensor, "1 height width"],
-) -> StoredSample:
-    """Encode a sample for the store; its image is taken as it came."""
-    # Both maps hold 0 and 1 only, and one PNG of both is smaller than two.
-    bits = boundary.byte() + 2 * valid.byte()
-    height, width = reading.labels.shape
-    return StoredSample(name, height, width, reading.encoded, encode_png(reading.labels), encode_png(bits[0].numpy()))
-
-
 def write_samples(
     folder: Path, info: DatasetInfo, split: str, samples: Iterable[StoredSample], *, shard_bytes: int
 ) -> None:
@@ -95,10 +55,10 @@ def write_samples(
         OSError: The disk is full, say.
     """
     settings = info.model_dump(mode="json")
-    with ShardWriter(folder, split, _SCHEMA, format=FORMAT, settings=settings, shard_bytes=shard_bytes) as writer:
+    with ShardWriter(folder, split, SCHEMA, format=FORMAT, settings=settings, shard_bytes=shard_bytes) as writer:
         for group in _groups(samples):
             columns = dict(zip(StoredSample._fields, map(list, zip(*group, strict=True)), strict=True))
-            writer.write(pa.table(columns, schema=_SCHEMA))
+            writer.write(pa.table(columns, schema=SCHEMA))
 
 
 def write_info(folder: Path, info: DatasetInfo) -> None:
@@ -118,7 +78,7 @@ class SampleStore:
         self._folder = folder
         self._groups = {split: [(s, g) for s in found for g in range(len(s.groups))] for split, found in splits.items()}
         self._ends = {split: list(accumulate(n for s in found for n in s.groups)) for split, found in splits.items()}
-        self._cache: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int, tuple[str, ...]], pa.Table] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
@@ -172,35 +132,35 @@ class SampleStore:
             IndexError: There is none of that index.
             InputError: Its shard is damaged.
         """
-        row = self._row(split, index)
-        source = f"{self._folder}: {split} sample {row.name}"
-        image = torch.from_numpy(decode_image(row.image, source=source))
-        bits = torch.from_numpy(decode_map(row.boundary, source=source))[None]
-        return Sample(
-            row.name,
-            rearrange(image, "height width channel -> channel height width").contiguous(),
-            torch.from_numpy(decode_map(row.labels, source=source)),
-            (bits & 1).float(),
-            (bits >> 1).float(),
-        )
+        row = StoredSample(**self._row(split, index, StoredSample._fields))
+        return decoded(row, source=f"{self._folder}: {split} sample {row.name}")
 
-    def _row(self, split: str, index: int) -> StoredSample:
+    def maps(self, split: str, index: int) -> Maps:
+        """Read and decode what synthesize needs of a sample; its image, most of the bytes, is not touched.
+
+        Raises:
+            IndexError: There is none of that index.
+            InputError: Its shard is damaged.
+        """
+        row = self._row(split, index, Maps._fields)
+        return decoded_maps(**row, source=f"{self._folder}: {split} sample {row['name']}")
+
+    def _row(self, split: str, index: int, columns: tuple[str, ...]) -> dict[str, Any]:
         if not 0 <= index < self.size(split):
             raise IndexError(f"{split} sample {index}: {self._folder} has {self.size(split)}, counted from 0")
         number = bisect_right(self._ends[split], index)
-        table = self._table(split, number)
+        table = self._table(split, number, columns)
         # The row group ends where `_ends` says, so its first sample lies its own length before that.
-        row = table.slice(index - self._ends[split][number] + len(table), 1).to_pylist()[0]
-        return StoredSample(**row)
+        return table.slice(index - self._ends[split][number] + len(table), 1).to_pylist()[0]
 
-    def _table(self, split: str, number: int) -> pa.Table:
+    def _table(self, split: str, number: int, columns: tuple[str, ...]) -> pa.Table:
         """A row group, one of the last few if it is among them: reading in order decompresses each once."""
         # pyarrow does not promise that one file may be read from two threads at once.
         with self._lock:
-            key = (split, number)
+            key = (split, number, columns)
             if key not in self._cache:
                 shard, group = self._groups[split][number]
-                self._cache[key] = shard.read(group)
+                self._cache[key] = shard.read(group, columns=columns)
                 if len(self._cache) > _CACHED_GROUPS:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(key)
@@ -211,7 +171,7 @@ def _groups(samples: Iterable[StoredSample]) -> Iterator[list[StoredSample]]:
     group, size = [], 0
     for sample in samples:
         group.append(sample)
-        size += len(sample.image) + len(sample.labels) + len(sample.boundary)
+        size += sample.size
         if len(group) == GROUP_SAMPLES or size >= GROUP_BYTES:
             yield group
             group, size = [], 0

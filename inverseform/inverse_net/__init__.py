@@ -111,7 +111,7 @@ class InverseNet(nn.Module):
         """
         with torch.no_grad():
             embedded = self.embed(target)
-            bias = self.compare(target, embedded) if calibrated else None
+            bias = self.network.itself(target, embedded) if calibrated else None
         numbers = self.compare(predicted, embedded)
         # The mean offset of the training pairs is in both answers and leaves with the bias.
         return self.theta(numbers) if bias is None else from_offsets((numbers - bias) * self.scale)

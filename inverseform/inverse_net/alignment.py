@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float, Int64
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -28,6 +28,10 @@ from inverseform.transform import ENTRIES, from_offsets, grid
 STRIDES = (8, 16)
 """Pixels (after pooling) of a cell, on the fine and on the coarse lattice of the pyramid."""
 _STEM = 4
+"""Pixels of the blocks that the stem describes."""
+
+Maps = Float[Tensor, "batch row column channels"]
+"""Channels last: a linear layer per cell, products of cells and convolutions all read them as they lie."""
 
 
 class LevelParams(Settings):
@@ -71,7 +75,7 @@ class Alignment(Network):
         self.pooling = params.pooling
         stem, fine, coarse = params.features
         # Every 4x4 block to a vector at once: its pattern holds the place of a line to a fraction of a pixel.
-        self.stem = nn.Conv2d(1, stem, _STEM, stride=_STEM)
+        self.stem = nn.Linear(_STEM**2, stem)
         self.fine = nn.Conv2d(stem, fine, 3, stride=2, padding=1)
         self.coarse = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
         channels: dict[int, int] = dict(zip(STRIDES, (fine, coarse), strict=True))
@@ -86,35 +90,42 @@ class Alignment(Network):
         self.scale: Tensor
 
     def embed(self, target: Float[Tensor, "batch tile tile"]) -> tuple[Tensor, Tensor]:
-        """The description of a tile on both lattices, each (batch, channels, rows, columns)."""
+        """The description of a tile on both lattices, each (batch, rows, columns, channels)."""
         # The average, not the largest: it keeps a gradient for every pixel of a prediction.
-        values = F.relu(self.stem(F.avg_pool2d(target[:, None], self.pooling)))
-        fine = self.fine(values)
-        return _normalise(fine), _normalise(self.coarse(F.relu(fine)))
+        pooled = F.avg_pool2d(target, self.pooling) if self.pooling > 1 else target
+        blocks = rearrange(pooled, "batch (row i) (column j) -> batch row column (i j)", i=_STEM, j=_STEM)
+        fine = _convolve(self.fine, F.relu(self.stem(blocks)))
+        return _normalise(fine), _normalise(_convolve(self.coarse, F.relu(fine)))
 
     def compare(
         self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "batch numbers"]:
         """Normalised offsets, with the target already described."""
-        return self._answers(predicted, embedded, graph_of_all=False)[-1]
+        return self._answers(self.embed(predicted), embedded, graph_of_all=False)[-1]
+
+    def itself(
+        self, target: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, "batch numbers"]:
+        """The answer to a tile and itself; one encoder serves both sides."""
+        return self._answers(embedded, embedded, graph_of_all=False)[-1]
 
     def refine(
         self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
     ) -> list[Float[Tensor, "batch numbers"]]:
         """The answers of all levels, the last of which counts; all are trained."""
-        return self._answers(predicted, embedded, graph_of_all=True)
+        return self._answers(self.embed(predicted), embedded, graph_of_all=True)
 
     def _answers(
-        self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor], *, graph_of_all: bool
+        self, described: tuple[Tensor, Tensor], embedded: tuple[Tensor, Tensor], *, graph_of_all: bool
     ) -> list[Float[Tensor, "batch numbers"]]:
-        described: dict[int, Tensor] = dict(zip(STRIDES, self.embed(predicted), strict=True))
+        given: dict[int, Tensor] = dict(zip(STRIDES, described, strict=True))
         wanted: dict[int, Tensor] = dict(zip(STRIDES, embedded, strict=True))
         answers: list[Tensor] = []
         theta = None
         for place, (stride, level) in enumerate(zip(self.strides, self.levels, strict=True), start=1):
             # Only the last answer leads on to a loss: the graph of the others is built for training alone.
             with torch.set_grad_enabled(torch.is_grad_enabled() and (graph_of_all or place == len(self.levels))):
-                answers.append(level(described[stride], wanted[stride], theta, self.mean, self.scale))
+                answers.append(level(given[stride], wanted[stride], theta, self.mean, self.scale))
             # Where to look next is no matter of the gradient: at the true transform it does not change the answer.
             theta = from_offsets(answers[-1].detach() * self.scale + self.mean)
         return answers
@@ -127,81 +138,116 @@ class _Level(nn.Module):
         super().__init__()
         self.side, self.numbers = side, numbers
         around = (2 * params.reach + 1) ** 2
-        self.mix = nn.Conv2d(around + 2 * channels, params.width, 1)
+        self.mix = nn.Linear(around + 2 * channels, params.width)
         self.look = nn.ModuleList(nn.Conv2d(params.width, params.width, 3, padding=1) for _ in range(params.depth))
-        self.say = nn.Conv2d(params.width, 5, 1)
-        self.register_buffer("around", _around(side, params.reach), persistent=False)
+        self.say = nn.Linear(params.width, 5)
+        near, inside = _around(side, params.reach)
+        self.register_buffer("near", near, persistent=False)
+        self.register_buffer("inside", inside, persistent=False)
         centres = grid(torch.eye(3)[None], side, side)[0]
         self.register_buffer("centres", rearrange(centres, "row column xy -> xy (row column)"), persistent=False)
-        self.around: Tensor
+        self.near: Tensor
+        self.inside: Tensor
         self.centres: Tensor
 
     def forward(
         self,
-        predicted: Float[Tensor, "batch channels side side"],
-        target: Float[Tensor, "batch channels side side"],
+        predicted: Float[Tensor, "batch side side channels"],
+        target: Float[Tensor, "batch side side channels"],
         theta: Float[Tensor, "batch 3 3"] | None,
         mean: Float[Tensor, " numbers"],
         scale: Float[Tensor, " numbers"],
     ) -> Float[Tensor, "batch numbers"]:
         if theta is not None:
-            target = F.grid_sample(target, grid(theta, self.side, self.side), align_corners=False)
-        values = torch.cat([self._correlate(predicted, target), F.relu(predicted), F.relu(target)], dim=1)
+            there = grid(theta, self.side, self.side)
+            target = F.grid_sample(target.movedim(-1, 1), there, align_corners=False).movedim(1, -1)
+        values = torch.cat([self._correlate(predicted, target), F.relu(predicted), F.relu(target)], dim=-1)
         values = F.relu(self.mix(values))
         for look in self.look:
-            values = F.relu(look(values))
-        said = rearrange(self.say(values), "batch number row column -> batch number (row column)")
+            values = F.relu(_convolve(look, values))
+        said = rearrange(self.say(values), "batch row column number -> batch number (row column)")
         # In cells, so that the same weights serve any tile.
         cell = 2 / self.side
         found = self.centres + said[:, :2] * cell
         if theta is not None:
             mapped = theta[:, :, :2] @ found + theta[:, :, 2:]
             found = mapped[:, :2] / mapped[:, 2:]
-        return self._fit(found, said[:, 2:], mean, scale, cell)
+        # A Cholesky factor of each cell's precision, by its entries, in cells.
+        first, slant, second = F.softplus(said[:, 2] - 1), said[:, 3], F.softplus(said[:, 4] - 1)
+        precision = torch.stack([first * first, first * slant, slant * slant + second * second], dim=1) / cell**2
+        return _fit(self.centres, found, precision, mean, scale)
 
     def _correlate(
-        self, predicted: Float[Tensor, "batch channels side side"], target: Float[Tensor, "batch channels side side"]
-    ) -> Float[Tensor, "batch around side side"]:
-        """How alike each cell is to those around its place in the target."""
-        one, other = (maps.flatten(2) for maps in (predicted, target))
+        self, predicted: Float[Tensor, "batch side side channels"], target: Float[Tensor, "batch side side channels"]
+    ) -> Float[Tensor, "batch side side around"]:
+        """How alike each cell is to those around its place in the target; 0 where there is none."""
+        one, other = predicted.flatten(1, 2), target.flatten(1, 2)
         # All cells with all, in one product, and the near ones taken out: less work than a product for each shift.
-        alike = one.transpose(-1, -2) @ other / one.shape[1] ** 0.5
-        near = F.pad(alike, (0, 1)).gather(2, repeat(self.around, "cell k -> batch cell k", batch=len(alike)))
-        return rearrange(near, "batch (row column) k -> batch k row column", row=self.side)
-
-    def _fit(
-        self,
-        found: Float[Tensor, "batch 2 cells"],
-        precision: Float[Tensor, "batch 3 cells"],
-        mean: Float[Tensor, " numbers"],
-        scale: Float[Tensor, " numbers"],
-        cell: float,
-    ) -> Float[Tensor, "batch numbers"]:
-        """Normalised offsets that send the cells' centres closest to where they were found."""
-        rows = _rows(self.centres, found)[..., list(ENTRIES[self.numbers])]
-        # The Cholesky factor of each cell's precision, by its entries; whitened, all residuals count alike.
-        first, slant, second = F.softplus(precision[:, 0] - 1), precision[:, 1], F.softplus(precision[:, 2] - 1)
-        moved = (found - self.centres) / cell
-        x, y = rows.unbind(dim=1)
-        left = torch.cat([first[..., None] * x + slant[..., None] * y, second[..., None] * y], dim=1) / cell
-        right = torch.cat([first * moved[:, 0] + slant * moved[:, 1], second * moved[:, 1]], dim=1)
-        right = right[..., None] - left @ mean[:, None]
-        left = left * scale
-        normal = left.transpose(-1, -2) @ left + torch.eye(self.numbers, dtype=left.dtype, device=left.device)
-        # Never singular, as the prior is in it; the form that does not wait for the GPU to say so.
-        factor, _ = torch.linalg.cholesky_ex(normal)
-        return torch.cholesky_solve(left.transpose(-1, -2) @ right, factor)[..., 0]
+        alike = (one / one.shape[-1] ** 0.5) @ other.transpose(-1, -2)
+        near = alike.gather(2, self.near.expand(len(alike), -1, -1)) * self.inside
+        return near.unflatten(1, (self.side, self.side))
 
 
-def _normalise(maps: Float[Tensor, "batch channels row column"]) -> Float[Tensor, "batch channels row column"]:
+def _fit(
+    centres: Float[Tensor, "2 cells"],
+    found: Float[Tensor, "batch 2 cells"],
+    precision: Float[Tensor, "batch 3 cells"],
+    mean: Float[Tensor, " numbers"],
+    scale: Float[Tensor, " numbers"],
+) -> Float[Tensor, "batch numbers"]:
+    """Normalised offsets that send the cells' centres closest to where they were found: weighted least squares.
+
+    With X = (x, y, 1) a centre and (u, v) where it was found, the six affine offsets move it by (X . o_1, X . o_2). A
+    homography divides by 1 + x g + y h; multiplied out, with (u, v) on the other side, g and h enter linearly too. So
+    all that the normal equations need are sums of X X^T and X over the cells, under six weights and three.
+
+    Args:
+        centres: Of the cells, x and y.
+        found: Where they are in the target.
+        precision: Of each `found`: the entries xx, xy, yy of a positive 2x2 matrix.
+        mean: Of the offsets, in the prior.
+        scale: Standard deviation of the same.
+    """
+    numbers = len(mean)
+    (u, v), (xx, xy, yy) = found.unbind(dim=1), precision.unbind(dim=1)
+    # Precision times what is to be explained, the displacement.
+    x, y = u - centres[0], v - centres[1]
+    right = [xx * x + xy * y, xy * x + yy * y]
+    weights = [xx, xy, yy]
+    if numbers == 8:
+        along = [xx * u + xy * v, xy * u + yy * v]
+        weights += [-along[0], -along[1], along[0] * u + along[1] * v]
+        right.append(-(right[0] * u + right[1] * v))
+    X = torch.cat([centres, torch.ones_like(centres[:1])]).T
+    outer = (X[:, :, None] * X[:, None, :]).flatten(1)
+    moments = (torch.stack(weights, dim=1) @ outer).unflatten(2, (3, 3))
+    blocks = [[0, 1], [1, 2]] if numbers < 8 else [[0, 1, 3], [1, 2, 4], [3, 4, 5]]
+    normal = torch.cat([torch.cat([moments[:, k] for k in row], dim=2) for row in blocks], dim=1)
+    wanted = (torch.stack(right, dim=1) @ X).flatten(1)
+    # The nine unknowns that this gives, less those which are not asked for: theta's last entry is 1.
+    entries = list(ENTRIES[numbers])
+    normal, wanted = normal[:, entries][:, :, entries], wanted[:, entries]
+    wanted = (wanted - normal @ mean) * scale
+    normal = normal * scale * scale[:, None] + torch.eye(numbers, dtype=normal.dtype, device=normal.device)
+    # Never singular, as the prior is in it; the form that does not wait for the GPU to say so.
+    factor, _ = torch.linalg.cholesky_ex(normal)
+    return torch.cholesky_solve(wanted[..., None], factor)[..., 0]
+
+
+def _convolve(layer: nn.Conv2d, maps: Maps) -> Float[Tensor, "batch _ _ channels_after"]:
+    """A convolution of maps whose channels come last."""
+    return layer(maps.movedim(-1, 1)).movedim(1, -1)
+
+
+def _normalise(maps: Maps) -> Maps:
     """No mean over the tile, and a spread of 1 over all channels: faint tiles are described as strong ones are."""
-    maps = maps - maps.mean(dim=(-2, -1), keepdim=True)
+    maps = maps - maps.mean(dim=(1, 2), keepdim=True)
     # A tile without a boundary is described by zeros.
     return maps * torch.rsqrt(maps.square().mean(dim=(1, 2, 3), keepdim=True) + 1e-4)
 
 
-def _around(side: int, reach: int) -> Int64[Tensor, "cells around"]:
-    """For each cell the cells around it, by number; `side * side` stands for none."""
+def _around(side: int, reach: int) -> tuple[Int64[Tensor, "cells around"], Float[Tensor, "cells around"]]:
+    """For each cell the cells around it, by number, and 1 where there is such a cell, else 0."""
     place = torch.arange(side)
     step = torch.arange(-reach, reach + 1)
     rows, columns = torch.meshgrid(place, place, indexing="ij")
@@ -209,17 +255,4 @@ def _around(side: int, reach: int) -> Int64[Tensor, "cells around"]:
     row = rows.flatten()[:, None] + down.flatten()
     column = columns.flatten()[:, None] + right.flatten()
     inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
-    return torch.where(inside, row * side + column, side * side)
-
-
-def _rows(centres: Float[Tensor, "2 cells"], found: Float[Tensor, "batch 2 cells"]) -> Float[Tensor, "batch 2 cells 8"]:
-    """How each offset moves each centre u, in x and y: theta u is found where rows @ offsets = found - u.
-
-    A homography divides by its third coordinate; multiplied out, with the place that was found on the other side, its
-    last two numbers enter linearly as well.
-    """
-    x, y = centres.expand(len(found), 2, -1).unbind(dim=1)
-    one, none = torch.ones_like(x), torch.zeros_like(x)
-    to_x = torch.stack([x, y, one, none, none, none, -found[:, 0] * x, -found[:, 0] * y], dim=-1)
-    to_y = torch.stack([none, none, none, x, y, one, -found[:, 1] * x, -found[:, 1] * y], dim=-1)
-    return torch.stack([to_x, to_y], dim=1)
+    return torch.where(inside, row * side + column, 0), inside.float()

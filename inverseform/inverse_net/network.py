@@ -26,6 +26,10 @@ class Network(nn.Module, ABC):
     ) -> Float[Tensor, "batch numbers"]:
         """Normalised offsets of the transform that maps `predicted` to the embedded target."""
 
+    def itself(self, target: Float[Tensor, "batch tile tile"], embedded: Any) -> Float[Tensor, "batch numbers"]:  # noqa: ANN401
+        """The answer to a tile and itself: what calibration takes off."""
+        return self.compare(target, embedded)
+
     def refine(
         self,
         predicted: Float[Tensor, "batch tile tile"],

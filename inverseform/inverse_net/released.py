@@ -62,4 +62,3 @@ def load_released(path: str | Path) -> InverseNet:
 def _ours(name: str) -> str:
     layer, part = name.rsplit(".", 1)
     return f"{_LAYERS[layer]}.{part}"
-

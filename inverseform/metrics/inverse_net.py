@@ -1,17 +1,14 @@
-"""What an inverse network knows: how much of each number it explains, and how its distance answers to known moves."""
+"""How much an inverse network explains of the transforms between held-out boundary maps."""
 
-from typing import Literal
+from statistics import fmean
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inverseform.distance import euclidean
 from inverseform.inverse_net import InverseNet
-from inverseform.transform import compose, from_offsets, warp
-
-Move = Literal["shift", "scale", "rotation"]
-UNITS: dict[Move, str] = {"shift": "half tiles", "scale": "relative", "rotation": "degrees"}
+from inverseform.transform import offsets
 
 
 class Determination:
@@ -25,7 +22,7 @@ class Determination:
 
     def update(self, estimate: Float[Tensor, "batch numbers"], truth: Float[Tensor, "batch numbers"]) -> None:
         """Count a batch."""
-        estimate, truth = estimate.double(), truth.double()
+        estimate, truth = estimate.double().cpu(), truth.double().cpu()
         self.count += len(truth)
         self.error += (estimate - truth).square().sum(dim=0)
         self.sum += truth.sum(dim=0)
@@ -39,54 +36,38 @@ class Determination:
         return [1 - (e / s).item() if v else None for e, s, v in zip(self.error, spread, varies, strict=True)]
 
 
-def estimate(
-    net: InverseNet, predicted: Float[Tensor, "batch tile tile"], target: Float[Tensor, "batch tile tile"]
-) -> Float[Tensor, "batch 3 3"]:
-    """Transforms as the loss takes them: net(predicted, target) - net(target, target)."""
-    embedded = net.embed(target)
-    return from_offsets((net.compare(predicted, embedded) - net.compare(target, embedded)) * net.scale)
+class Explained:
+    """R2 of a network over batches of pairs, hard and degraded, as it answers and calibrated as the loss takes it."""
 
+    def __init__(self, net: InverseNet) -> None:
+        self.net = net
+        self.numbers = net.settings.degrees_of_freedom
+        self.parts = {
+            name: Determination(self.numbers)
+            for name in ("r2", "r2_degraded", "r2_calibrated", "r2_degraded_calibrated")
+        }
 
-@torch.no_grad()
-def response(net: InverseNet, tiles: Float[Tensor, "batch tile tile"], move: Move, amounts: list[float]) -> list[float]:
-    """Mean distance, eq. (1), between tiles and the same tiles moved by each amount, to both sides.
+    @torch.no_grad()
+    def update(
+        self,
+        tile: Float[Tensor, "batch tile tile"],
+        warped: Float[Tensor, "batch tile tile"],
+        degraded: Float[Tensor, "batch tile tile"],
+        theta: Float[Tensor, "batch 3 3"],
+    ) -> None:
+        """Count a batch: target tiles, the same transformed by theta, and these as a network might predict them."""
+        numbers = self.net.settings.degrees_of_freedom
+        truth = offsets(theta, numbers)
+        for name, predicted in (("r2", warped), ("r2_degraded", degraded)):
+            for suffix, calibrated in (("", False), ("_calibrated", True)):
+                estimate = self.net.estimate(predicted, tile, calibrated=calibrated)
+                self.parts[name + suffix].update(offsets(estimate, numbers), truth)
 
-    Only the inner half of each tile takes part, so that what leaves a tile does not tell of the move.
-
-    Args:
-        net: The network.
-        tiles: Hard or soft boundary tiles.
-        move: What is done: a shift along x and y in turn, a scale of both axes, or a turn.
-        amounts: How much of it, in `UNITS`.
-    """
-    inner = _inner(tiles)
-    means = []
-    for amount in amounts:
-        # Two directions of each axis: a network that leans to one side must not look good by it.
-        thetas = [theta.expand(len(tiles), 3, 3) for theta in _moves(move, amount)]
-        moved = [_inner(warp(tiles[:, None], theta)[:, 0]) for theta in thetas]
-        means.append(torch.stack([euclidean(estimate(net, m, inner)).mean() for m in moved]).mean().item())
-    return means
-
-
-def _inner(tiles: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch tile tile"]:
-    """The tile with nothing left in a rim of an eighth of its side."""
-    side = tiles.shape[-1]
-    rim = side // 8
-    mask = torch.zeros_like(tiles[0])
-    mask[rim : side - rim, rim : side - rim] = 1
-    return tiles * mask
-
-
-def _moves(move: Move, amount: float) -> Float[Tensor, "4 3 3"]:
-    """A move to both sides and, for a shift, along both axes."""
-    sign = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    shift, scale, angle = torch.zeros(4, 2), torch.ones(4, 2), torch.zeros(4)
-    if move == "shift":
-        shift = amount * sign[:, None] * torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]])
-    elif move == "scale":
-        # Its inverse is the other side of a factor, as minus is that of a shift.
-        scale = ((1 + amount) ** sign)[:, None].expand(4, 2)
-    else:
-        angle = torch.deg2rad(amount * sign)
-    return compose(shift, scale, angle, torch.zeros(4))
+    def figures(self) -> dict[str, Any]:
+        """Means over the parameters by name, and with `_each` those of each; None where nothing varied."""
+        figures: dict[str, Any] = {}
+        for name, part in self.parts.items():
+            each = part.compute()
+            figures[name] = fmean(known) if (known := [r2 for r2 in each if r2 is not None]) else None
+            figures[f"{name}_each"] = each
+        return figures

@@ -42,6 +42,7 @@ def train(
     params: OptimiserParams,
     *,
     place: Place,
+    keep: bool = False,
 ) -> Iterator[Step]:
     """Train a model, step by step; the caller watches.
 
@@ -54,6 +55,7 @@ def train(
         loss: The terms for a model and a batch, each of shape (); `total` is minimised.
         params: Optimiser, schedule, number of steps.
         place: Where checkpoints are kept, and the fingerprint of the run.
+        keep: Leave a checkpoint of the last step too, for a caller that may yet refuse what came out.
 
     Raises:
         InputError: A term, or the gradient, is not finite.
@@ -74,7 +76,8 @@ def train(
             _check_finite({f"loss term {name}": value for name, value in figures.items()}, step)
             _descend(model, optimiser, terms["total"], step)
             curve.add(step + 1, figures)
-            if interrupts.signal or time.monotonic() - saved > EVERY:
+            last = keep and step + 1 == params.steps
+            if interrupts.signal or last or time.monotonic() - saved > EVERY:
                 checkpoint.save(place, model, optimiser, step=step + 1, curve=curve.state())
                 saved = time.monotonic()
                 interrupts.leave()

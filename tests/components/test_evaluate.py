@@ -12,7 +12,8 @@ from components.evaluate import EvaluateParams, evaluate
 from inverseform import networks, weights
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
-from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
+from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, write_samples
+from inverseform.data.stored_sample import stored
 from inverseform.metrics import GateParams
 from inverseform.metrics.boundary import BoundaryAccuracy
 from inverseform.settings import InputError

@@ -13,7 +13,8 @@ from components.export import ExportParams, export, read_gate
 from inverseform import networks, weights
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
-from inverseform.data.sample_store import DatasetInfo, stored, write_info, write_samples
+from inverseform.data.sample_store import DatasetInfo, write_info, write_samples
+from inverseform.data.stored_sample import stored
 from inverseform.inference import OnnxSegmenter
 from inverseform.networks import Card, HrnetParams
 from inverseform.settings import InputError

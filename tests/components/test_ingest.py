@@ -13,6 +13,7 @@ from components.ingest import AHEAD, IngestParams, in_order, ingest, write_datas
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Dataset, Reading, encode_png
 from inverseform.data.folder import FolderParams
+from inverseform.data.procedural import ProceduralParams
 from inverseform.data.sample_store import SampleStore
 from inverseform.settings import InputError
 
@@ -79,6 +80,26 @@ def test_all_samples_arrive_with_the_boundaries_of_their_labels(raw, tmp_path):
     assert report["ignored_share"] == pytest.approx(ignored / pixels)
     assert report["boundary_share"] == pytest.approx(boundary_pixels / pixels)
     assert report["seconds"] > 0
+
+
+def test_predictions_go_with_their_samples_where_a_split_has_them(raw, tmp_path):
+    guesses = {}
+    (raw / "val" / "predictions").mkdir()
+    for path in (raw / "val" / "labels").iterdir():
+        guesses[path.stem] = np.random.default_rng(len(guesses)).integers(0, 256, (48, 60), dtype=np.uint8)
+        Image.fromarray(guesses[path.stem]).save(raw / "val" / "predictions" / path.name)
+    ingest(params(), raw=raw, samples=tmp_path / "samples")
+    store = SampleStore.open(tmp_path / "samples")
+    assert store.sample("train", 0).prediction is None
+    for index, name in enumerate(store.names("val")):
+        prediction = store.sample("val", index).prediction
+        assert torch.equal(prediction[0], torch.from_numpy(guesses[name]).float() / 255)
+
+
+def test_a_drawn_data_set_needs_nothing_raw(tmp_path):
+    drawn = ProceduralParams(name="procedural", train=3, val=1, test=1, size=(64, 80), seed=0)
+    assert ingest(params(data=drawn), raw=tmp_path, samples=tmp_path / "samples")["images"] == 5
+    assert SampleStore.open(tmp_path / "samples").names("train") == ["scene-000000", "scene-000001", "scene-000002"]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -9,24 +9,31 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.synthesize import SynthesizeParams, occupied, synthesize, write_shard
-from inverseform.data.pair_store import Pairs, PairStore
+from components.pair_params import SynthesizeParams
+from components.synthesize import fit, synthesize, write_shard
+from components.tiles import occupied
+from inverseform.data.pair_store import PairStore, join
 from inverseform.data.sample_store import SampleStore
+from inverseform.probes import probes
 from inverseform.settings import InputError
-from inverseform.transform import TransformRanges, warp
+from inverseform.spatial_transformer import SpatialTransformerParams
+from inverseform.transform import TransformRanges, grid
 from tests.drawn import ROOT, sample_store
 
 TILE = 24
 SETTINGS = {
-    "source": "random", "tile": TILE, "degrees_of_freedom": 6, "identity": 0.2, "occupancy": 0.03,
+    "source": "random", "tile": TILE, "degrees_of_freedom": 6, "identity": 0.2, "predicted": 0.0, "occupancy": 0.03,
+    "spatial_transformer": {"temperature": 0.02, "steps": 3, "batch": 4, "learning_rate": 0.01}, "probe_tiles": 5,
     "train_pairs": 130, "val_pairs": 40, "pairs_per_sample": 8, "shard_pairs": 50, "seed": 1, "workers": 2,
 }  # fmt: skip
-RANGES = {"translation": 0.2, "scale": [0.85, 1.18], "rotation": 12.0, "shear": 8.0}
+MOVES = probes(TILE)
+RANGES = {"translation": 0.2, "scale": [0.85, 1.18], "rotation": 12.0, "shear": 8.0, "perspective": 0.0}
 
 
 def params(**changes):
     ranges = TransformRanges(**{**RANGES, "scale": (0.85, 1.18)})
-    return SynthesizeParams(**{**SETTINGS, "ranges": ranges, **changes})
+    localiser = SpatialTransformerParams(**SETTINGS["spatial_transformer"])
+    return SynthesizeParams(**{**SETTINGS, "ranges": ranges, "spatial_transformer": localiser, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def made(samples, tmp_path_factory):
 
 
 def pairs_of(folder, split):
-    return Pairs(*(torch.cat(fields) for fields in zip(*PairStore(folder, split).all(), strict=True)))
+    return join(list(PairStore(folder, split).all()))
 
 
 def origins_of(folder, split):
@@ -60,16 +67,38 @@ def boundaries_of(samples, split):
 
 def test_as_many_pairs_are_made_as_were_asked_for_in_shards_of_their_size(made):
     folder, report = made
-    assert [len(PairStore(folder, split)) for split in ("train", "val")] == [130, 40]
+    total = 130 + 40 + 5 * len(MOVES)
+    assert [len(PairStore(folder, split)) for split in ("train", "val", "probe")] == [130, 40, 5 * len(MOVES)]
     assert [sum(shard.groups) for shard in PairStore(folder, "train").shards] == [50, 50, 30]
-    assert report["pairs"] == 170
-    assert report["bytes_per_pair"] == pytest.approx(sum(p.stat().st_size for p in folder.iterdir()) / 170)
+    assert report["pairs"] == total
+    assert report["bytes_per_pair"] == pytest.approx(sum(p.stat().st_size for p in folder.iterdir()) / total)
 
 
 def test_the_pairs_say_how_they_were_made(made):
     found = PairStore(made[0], "train").settings
     assert found == {"tile": TILE, "degrees_of_freedom": 6, "occupancy": 0.03, "ranges": RANGES,
                      "boundary": {"operator": "sobel", "radius": 1}}  # fmt: skip
+
+
+def test_a_tile_of_probe_goes_through_every_move_in_its_order(made):
+    found, origins = pairs_of(made[0], "probe"), origins_of(made[0], "probe")
+    for start in range(0, len(origins), len(MOVES)):
+        some = slice(start, start + len(MOVES))
+        assert torch.equal(found.theta[some], torch.stack([move.theta for move in MOVES]))
+        assert (found.tile[some] == found.tile[start]).all() and len(set(origins[some])) == 1
+        assert torch.equal(found.warped[start], found.tile[start])
+
+
+def test_the_tiles_of_probe_are_of_one_val_sample_after_another(made, samples):
+    names = [name for name, _, _ in origins_of(made[0], "probe")[:: len(MOVES)]]
+    assert len(set(names[:3])) == 3 and set(names) == set(SampleStore.open(samples).names("val"))
+    assert names[:2] == names[3:]
+
+
+def test_a_shard_of_probe_holds_whole_tiles(samples, tmp_path):
+    synthesize(params(shard_pairs=2 * len(MOVES) + 7), samples=samples, pairs=tmp_path / "pairs")
+    sizes = [sum(shard.groups) for shard in PairStore(tmp_path / "pairs", "probe").shards]
+    assert sizes == [2 * len(MOVES), 2 * len(MOVES), len(MOVES)]
 
 
 def test_a_tile_is_a_window_of_the_boundary_map_it_names(made, samples):
@@ -88,17 +117,24 @@ def for_the_whole_map(theta, row, column, height, width):
     return torch.linalg.inv(tile_of_map) @ theta.double() @ tile_of_map
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
+def moved(map, theta, row, column):
+    """A tile of the map transformed as a whole, each pixel that of the place it comes from; where that is certain."""
+    height, width = map.shape[-2:]
+    points = grid(for_the_whole_map(theta, row, column, height, width)[None], height, width)[0]
+    place = ((points + 1) * torch.tensor([width, height]) / 2)[row : row + TILE, column : column + TILE]
+    x, y = place.floor().long().unbind(-1)
+    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    value = map[0][y.clamp(0, height - 1), x.clamp(0, width - 1)].bool() & inside
+    return value, ((place - place.round()).abs() > 1e-3).all(-1)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "probe"])
 def test_a_warped_tile_is_the_window_of_the_map_warped_as_a_whole(made, samples, split):
-    maps, found = boundaries_of(samples, split), pairs_of(made[0], split)
+    maps, found = boundaries_of(samples, "train" if split == "train" else "val"), pairs_of(made[0], split)
     different = certain = 0
     for warped, theta, (name, row, column) in zip(found.warped, found.theta, origins_of(made[0], split), strict=True):
-        whole = maps[name].double()
-        composed = for_the_whole_map(theta, row, column, *whole.shape[-2:])
-        slow = warp(whole[None], composed[None])[0, 0, row : row + TILE, column : column + TILE]
-        # Rounding decides where the value is a half.
-        clear = (slow - 0.5).abs() > 0.01
-        different += int((warped != (slow > 0.5))[clear].sum())
+        slow, clear = moved(maps[name], theta, row, column)
+        different += int((warped != slow)[clear].sum())
         certain += int(clear.sum())
     assert different == 0 and certain > 0.95 * found.warped.numel()
 
@@ -117,13 +153,13 @@ def test_the_share_of_pairs_without_a_transform_is_the_one_asked_for(samples, tm
 
 
 def test_every_tile_has_the_boundary_it_must(made):
-    for split in ("train", "val"):
+    for split in ("train", "val", "probe"):
         assert (pairs_of(made[0], split).tile.float().mean(dim=(-1, -2)) >= 0.03).all()
 
 
 def test_no_two_pairs_are_degraded_alike(made):
-    seeds = torch.cat([pairs_of(made[0], split).seed for split in ("train", "val")])
-    assert len(seeds.unique()) == 170 and seeds.min() >= 0 and seeds.max() < 2**40
+    seeds = torch.cat([pairs_of(made[0], split).seed for split in ("train", "val", "probe")])
+    assert len(seeds.unique()) == 170 + 5 * len(MOVES) and seeds.min() >= 0 and seeds.max() < 2**40
 
 
 def test_each_split_comes_from_its_own_samples_and_from_all_of_them(made, samples):
@@ -148,7 +184,7 @@ def test_the_same_settings_give_the_same_bytes_with_any_number_of_workers(made, 
     assert bytes_of(tmp_path / "pairs") == bytes_of(made[0])
 
 
-@pytest.mark.parametrize(("split", "number"), [("train", 0), ("train", 1), ("train", 2), ("val", 0)])
+@pytest.mark.parametrize(("split", "number"), [("train", 0), ("train", 1), ("train", 2), ("val", 0), ("probe", 1)])
 def test_one_shard_can_be_made_again_by_itself(made, samples, tmp_path, split, number):
     write_shard(params(), SampleStore.open(samples), tmp_path, split, number)
     (path,) = tmp_path.iterdir()
@@ -172,9 +208,56 @@ def test_an_occupancy_that_no_tile_has_is_refused(samples, tmp_path):
         synthesize(params(occupancy=0.99), samples=samples, pairs=tmp_path / "pairs")
 
 
-def test_homographies_which_the_ranges_do_not_describe_are_refused(samples, tmp_path):
-    with pytest.raises(InputError, match="degrees_of_freedom is 8: pairs are drawn with 4 or 6; write 6"):
-        synthesize(params(degrees_of_freedom=8), samples=samples, pairs=tmp_path / "pairs")
+def test_eight_degrees_of_freedom_have_perspective(samples, tmp_path):
+    ranges = TransformRanges(translation=0.2, scale=(0.9, 1.1), rotation=5.0, shear=4.0, perspective=0.1)
+    synthesize(params(degrees_of_freedom=8, ranges=ranges), samples=samples, pairs=tmp_path / "pairs")
+    theta = pairs_of(tmp_path / "pairs", "train").theta
+    assert 0.08 < theta[:, 2, :2].abs().max() <= 0.1 and (theta[:, 2, 2] == 1).all()
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory):
+    """Samples whose prediction is their boundary map, fainter, and pairs half of which are made of it."""
+    folder = tmp_path_factory.mktemp("predicted")
+    sample_store(folder / "samples", predicted=0.5)
+    synthesize(params(predicted=0.5), samples=folder / "samples", pairs=folder / "pairs")
+    return folder
+
+
+def test_the_share_of_pairs_with_a_real_prediction_is_the_one_asked_for(predicted):
+    found = [pairs_of(predicted / "pairs", split) for split in ("train", "val", "probe")]
+    assert torch.cat([pairs.soft for pairs in found[:2]]).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert found[2].soft is None and found[2].prediction is None
+
+
+def test_a_real_prediction_stays_as_it_is_and_the_truth_moves_to_where_theta_says(predicted):
+    found, maps = pairs_of(predicted / "pairs", "train"), boundaries_of(predicted / "samples", "train")
+    different = certain = 0
+    for index in found.soft.nonzero()[:, 0].tolist():
+        name, row, column = origins_of(predicted / "pairs", "train")[index]
+        window = maps[name][0, row : row + TILE, column : column + TILE]
+        assert torch.equal(found.prediction[index], (window * 127.5).round().byte())
+        assert torch.equal(found.warped[index], window.bool())
+        # The truth under the inverse: at theta u it has what the prediction has at u.
+        slow, clear = moved(maps[name], torch.linalg.inv(found.theta[index].double()), row, column)
+        different += int((found.tile[index] != slow)[clear].sum())
+        certain += int(clear.sum())
+    assert different == 0 and certain > 5000
+
+
+def test_pairs_without_a_real_prediction_are_as_they_would_be_without_any(predicted, tmp_path):
+    synthesize(params(), samples=predicted / "samples", pairs=tmp_path / "pairs")
+    some, none = (pairs_of(folder / "pairs", "train") for folder in (predicted, tmp_path))
+    assert none.soft is None and torch.equal(some.theta, none.theta) and torch.equal(some.seed, none.seed)
+    assert torch.equal(some.tile[~some.soft], none.tile[~some.soft])
+    assert torch.equal(some.warped[~some.soft], none.warped[~some.soft])
+    assert not some.prediction[~some.soft].any()
+
+
+def test_real_predictions_that_the_samples_do_not_have_are_refused(samples, tmp_path):
+    told = r"predicted is 0\.5: train sample .* without a prediction; give .* or set predicted to 0"
+    with pytest.raises(InputError, match=told):
+        synthesize(params(predicted=0.5), samples=samples, pairs=tmp_path / "pairs")
 
 
 def test_a_split_without_samples_is_refused(tmp_path):
@@ -213,6 +296,60 @@ def slowly(boundary, tile, share):
 def test_the_occupied_tiles_are_those_that_a_look_at_each_finds(height, width, tile, share, seed):
     boundary = (torch.rand(1, height, width, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
     assert torch.equal(occupied(boundary, tile, share), slowly(boundary, tile, share))
+
+
+@pytest.fixture(scope="module")
+def transformed(samples, tmp_path_factory):
+    """Pairs of the spatial transformer, which the stage fitted itself."""
+    folder = tmp_path_factory.mktemp("transformed") / "pairs"
+    return folder, synthesize(params(source="spatial_transformer"), samples=samples, pairs=folder)
+
+
+def test_the_spatial_transformer_is_fitted_once_and_kept_beside_its_pairs(transformed, made, samples, tmp_path):
+    folder, report = transformed
+    fit(params(source="spatial_transformer"), samples=samples, localiser=tmp_path / "localiser")
+    assert bytes_of(folder / "localiser") == bytes_of(tmp_path / "localiser")
+    assert report["pairs"] == made[1]["pairs"]
+    one, other = (pairs_of(pairs, "train").theta for pairs in (folder, made[0]))
+    assert not torch.equal(one, other)
+    # The moves of the gate are not drawn.
+    assert torch.equal(*(pairs_of(pairs, "probe").theta for pairs in (folder, made[0])))
+
+
+def test_a_localiser_made_before_gives_the_same_pairs_with_any_number_of_workers(transformed, samples, tmp_path):
+    folder, _ = transformed
+    again = params(source="spatial_transformer", workers=5)
+    synthesize(again, samples=samples, pairs=tmp_path / "pairs", localiser=folder / "localiser")
+    shards = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert bytes_of(tmp_path / "pairs") == shards
+
+
+def test_the_transforms_of_the_spatial_transformer_are_within_the_ranges(transformed):
+    theta = pairs_of(transformed[0], "train").theta
+    # A shift is a number of theta; the scales are the lengths of its columns, up to the shear.
+    assert theta[:, :2, 2].abs().max() <= 0.2 and theta[:, :2, 2].std() > 0.05
+    assert 0.85 <= theta[:, :2, 0].norm(dim=1).min() and theta[:, :2, 0].norm(dim=1).max() <= 1.18
+
+
+def test_a_localiser_is_refused_where_transforms_are_random(samples, tmp_path):
+    with pytest.raises(InputError, match=r"source is random, which reads none; leave it out, or set source"):
+        synthesize(params(), samples=samples, pairs=tmp_path / "pairs", localiser=tmp_path)
+
+
+def test_the_localiser_alone_is_made_and_then_used_from_the_command_line(transformed, samples, tmp_path):
+    section = {**SETTINGS, "ranges": RANGES, "source": "spatial_transformer"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesize": section}))
+    program = [sys.executable, "-m", "components.synthesize", "--params", tmp_path / "params.yaml"]
+    program += ["--samples", samples, "--localiser", tmp_path / "localiser"]
+    for more in (["--fit"], ["--pairs", tmp_path / "pairs"]):
+        done = subprocess.run([*program, *more], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert bytes_of(tmp_path / "localiser") == bytes_of(transformed[0] / "localiser")
+    shards = {path.name: path.read_bytes() for path in transformed[0].iterdir() if path.is_file()}
+    assert bytes_of(tmp_path / "pairs") == shards
+    program[-1] = tmp_path / "nowhere"
+    done = subprocess.run([*program, "--pairs", tmp_path / "none"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "nowhere: no such file or folder for --localiser" in done.stderr
 
 
 def test_a_run_killed_in_the_middle_and_begun_again_gives_the_same_bytes(made, samples, tmp_path):

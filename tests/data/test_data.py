@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from inverseform.data import DataParams, FolderParams, MniParams, open_dataset
+from inverseform.data import DataParams, FolderParams, MniParams, ProceduralParams, open_dataset
 from inverseform.settings import InputError
 
 
@@ -12,6 +12,8 @@ def test_the_name_tells_which_settings_there_are():
     assert adapter.validate_json('{"name": "mni"}') == MniParams(name="mni")
     own = '{"name": "folder", "classes": ["a", "b"], "colours": [[0, 0, 0], [1, 1, 1]], "ignore_index": null, '
     assert isinstance(adapter.validate_json(own + '"label_format": "ids"}'), FolderParams)
+    drawn = '{"name": "procedural", "train": 3, "val": 2, "test": 1, "size": [64, 96], "seed": 0}'
+    assert isinstance(adapter.validate_json(drawn), ProceduralParams)
     with pytest.raises(ValidationError, match="mni"):
         adapter.validate_json('{"name": "cityscape"}')
 

@@ -203,3 +203,56 @@ def test_files_of_other_kinds_and_two_of_one_stem_are_refused(raw):
 def test_settings_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         params(**changes)
+
+
+@pytest.fixture
+def predicted(raw):
+    """A miniature with predictions in train and val, none in test."""
+    for split in ("train", "val"):
+        (raw / split / "predictions").mkdir()
+        for stem in ("a", "b"):
+            Image.fromarray(GUESS).save(raw / split / "predictions" / f"{stem}.png")
+    return raw
+
+
+GUESS = np.arange(IDS.size, dtype=np.uint8).reshape(IDS.shape) * 20
+
+
+def test_predictions_come_as_they_are_where_a_split_has_them(predicted):
+    readings = read_all(predicted)
+    assert all((reading.prediction == GUESS).all() for reading in readings[:4])
+    assert all(reading.prediction is None for reading in readings[4:])
+
+
+def test_all_images_of_a_split_have_a_prediction_or_none_has(predicted):
+    folder = predicted / "val" / "predictions"
+    (folder / "a.png").unlink()
+    with pytest.raises(
+        InputError, match=r"images/a\.png: has no prediction in .*val/predictions; add a\.png there, or"
+    ):
+        read_all(predicted)
+    (folder / "b.png").unlink()
+    with pytest.raises(InputError, match=r"images/a\.png: has no prediction"):
+        read_all(predicted)
+    folder.rmdir()
+    assert read_all(predicted)[2].prediction is None
+
+
+@pytest.mark.parametrize("name", ["c.png", "a.jpg"])
+def test_a_prediction_of_no_image_or_as_jpeg_is_refused(predicted, name):
+    folder = predicted / "train" / "predictions"
+    (folder / "a.png").unlink()
+    Image.fromarray(GUESS).save(folder / name)
+    with pytest.raises(InputError, match=rf"{name}: is not the prediction of an image.*name it by an image's stem"):
+        read_all(predicted)
+
+
+def test_a_prediction_of_another_size_or_kind_is_refused(predicted):
+    path = predicted / "train" / "predictions" / "a.png"
+    Image.fromarray(GUESS[:2]).save(path)
+    with pytest.raises(InputError, match=r"predictions/a\.png: is 4x2 and a\.png is 4x3 \(width x height\)"):
+        read_all(predicted)
+    for strange in (Image.fromarray(GUESS.astype(np.uint16)), Image.fromarray(GUESS).convert("RGB")):
+        strange.save(path)
+        with pytest.raises(InputError, match=r"predictions/a\.png: has pixels of type .*grey of 8 bits.*convert it"):
+            read_all(predicted)

@@ -1,13 +1,15 @@
+import weakref
+
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from inverseform.boundary import boundaries
 from inverseform.data import pair_store
-from inverseform.data.pair_store import Origin, Pairs, PairStore
+from inverseform.data.pair_store import Origin, Pairs, PairStore, join
 from inverseform.pairs import cut
 from inverseform.settings import InputError
-from inverseform.transform import identity
+from inverseform.transform import identity, offsets
 from tests.drawn import CLASSES, scene
 
 
@@ -24,6 +26,11 @@ def origin(pairs):
     return Origin([f"image {seed}" for seed in pairs.seed.tolist()], place)
 
 
+def rows(pairs, some):
+    """Some of the pairs."""
+    return Pairs(*(None if field is None else field[some] for field in pairs))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three shards of 50, 50 and 23 pairs, in row groups of 8 that are mixed 3 at a time."""
@@ -31,7 +38,10 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(pair_store, "WINDOW", 3)
     for number, count in enumerate((50, 50, 23)):
         pairs = drawn(count, first=50 * number)
-        pair_store.write(tmp_path / "train", number, pairs, origin(pairs), settings={"tile": 16})
+        parts = [
+            (part, origin(part)) for part in (rows(pairs, slice(start, start + 7)) for start in range(0, count, 7))
+        ]
+        pair_store.write(tmp_path / "train", number, parts, settings={"tile": 16})
     pair_store.write_counts(tmp_path, {"train": 123})
     return tmp_path
 
@@ -41,17 +51,16 @@ EVERYTHING = [drawn(50), drawn(50, first=50), drawn(23, first=100)]
 
 
 def everything():
-    return Pairs(*(torch.cat(fields) for fields in zip(*EVERYTHING, strict=True)))
+    return join(EVERYTHING)
 
 
 def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(a is b if a is None else torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_every_field_of_every_pair_comes_back(folder):
     store = PairStore(folder, "train")
-    found = Pairs(*(torch.cat(fields) for fields in zip(*store.all(), strict=True)))
-    assert same(found, everything())
+    assert same(join(list(store.all())), everything())
     assert len(store) == TOTAL and store.tile == 16 and store.settings == {"tile": 16}
 
 
@@ -65,9 +74,83 @@ def test_where_a_pair_was_cut_is_kept_with_it(folder):
 @pytest.mark.parametrize("tile", [4, 5, 13, 64])
 def test_tiles_of_any_side_come_back(tmp_path, tile):
     pairs = drawn(7, tile=tile)
-    pair_store.write(tmp_path / "val", 0, pairs, origin(pairs), settings={"tile": tile})
+    pair_store.write(tmp_path / "val", 0, [(pairs, origin(pairs))], settings={"tile": tile})
     pair_store.write_counts(tmp_path, {"val": 7})
     assert same(next(PairStore(tmp_path, "val").all()), pairs)
+
+
+def test_rows_are_grouped_alike_however_they_come(folder):
+    assert [shard.groups for shard in PairStore(folder, "train").shards] == [[8] * 6 + [2], [8] * 6 + [2], [8, 8, 7]]
+    before = (folder / "train-00001.parquet").read_bytes()
+    pairs = EVERYTHING[1]
+    pair_store.write(folder / "train", 1, [(pairs, origin(pairs))], settings={"tile": 16})
+    assert (folder / "train-00001.parquet").read_bytes() == before
+
+
+def test_pairs_are_let_go_of_as_they_come(tmp_path):
+    seen = []
+
+    def parts():
+        for first in range(5):
+            pairs = drawn(3, first=first)
+            seen.append(weakref.ref(pairs.tile))
+            yield pairs, origin(pairs)
+            del pairs
+            # The writer may still hold the last one, while it waits for this one.
+            assert all(tile() is None for tile in seen[:-1])
+
+    pair_store.write(tmp_path / "train", 0, parts(), settings={"tile": 16})
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("numbers", [4, 6, 8])
+def test_mean_and_spread_are_those_of_all_offsets(folder, numbers):
+    slow = offsets(everything().theta, numbers).double()
+    mean, spread = PairStore(folder, "train").moments(numbers)
+    assert torch.allclose(mean, slow.mean(dim=0)) and torch.allclose(spread, slow.std(dim=0, correction=0))
+
+
+def soft(count, tile=8, first=0):
+    """Pairs of which two in three have a prediction that names them."""
+    pairs = drawn(count, tile=tile, first=first)
+    there = pairs.seed % 3 > 0
+    prediction = (pairs.seed % 251).to(torch.uint8)[:, None, None] + torch.arange(tile * tile).view(tile, tile)
+    return pairs._replace(prediction=(prediction * there[:, None, None]).to(torch.uint8), soft=there)
+
+
+@pytest.fixture
+def with_predictions(tmp_path, monkeypatch):
+    """Two shards with predictions, one row group of which has none."""
+    monkeypatch.setattr(pair_store, "GROUP", 8)
+    monkeypatch.setattr(pair_store, "WINDOW", 3)
+    parts = [soft(20), soft(20, first=20)]
+    parts[0].soft[8:16], parts[0].prediction[8:16] = False, 0
+    for number, part in enumerate(parts):
+        written = [(part, origin(part))]
+        pair_store.write(tmp_path / "train", number, written, settings={"tile": 8}, predictions=True)
+    pair_store.write_counts(tmp_path, {"train": 40})
+    return tmp_path, join(parts)
+
+
+def test_predictions_come_back_for_the_pairs_that_have_them(with_predictions):
+    folder, stored = with_predictions
+    assert same(join(list(PairStore(folder, "train").all())), stored)
+    table = pq.read_table(folder / "train-00000.parquet")
+    assert [value is not None for value in table["prediction"].to_pylist()] == stored.soft[:20].tolist()
+
+
+def test_predictions_stay_with_their_pairs_when_these_are_mixed(with_predictions):
+    folder, stored = with_predictions
+    store = PairStore(folder, "train")
+    for step in range(6):
+        batch = store.batch(step, 9, seed=1)
+        assert same(batch._replace(seed=batch.seed % 2**40), rows(stored, batch.seed % 2**40))
+
+
+def test_a_store_without_predictions_says_so(folder):
+    batch = PairStore(folder, "train").batch(0, 20, seed=1)
+    assert batch.prediction is None and batch.soft is None
+    assert "prediction" not in pq.read_schema(folder / "train-00000.parquet").names
 
 
 def test_the_transforms_can_be_had_alone(folder):
@@ -77,7 +160,7 @@ def test_the_transforms_can_be_had_alone(folder):
 def test_a_pair_of_a_batch_is_the_one_that_was_stored(folder):
     batch = PairStore(folder, "train").batch(2, 20, seed=1)
     stored = everything()
-    assert same(batch, Pairs(*(field[batch.seed] for field in stored)))
+    assert same(batch, rows(stored, batch.seed))
 
 
 def test_a_batch_depends_on_its_step_alone(folder):
@@ -155,7 +238,7 @@ def test_damage_inside_a_shard_is_noticed_when_it_is_read(folder):
 
 def test_a_shard_of_another_tile_is_refused(folder):
     pairs = drawn(5, tile=32)
-    pair_store.write(folder / "train", 3, pairs, origin(pairs), settings={"tile": 32})
+    pair_store.write(folder / "train", 3, [(pairs, origin(pairs))], settings={"tile": 32})
     with pytest.raises(InputError, match=r"train-00003\.parquet: was made with tile 32 and 16 was expected"):
         PairStore(folder, "train")
 
@@ -189,7 +272,7 @@ def test_a_pair_takes_less_than_a_tenth_of_its_bytes_as_pictures(tmp_path):
         theta = still + 0.1 * torch.randn(still.shape, generator=generator) * torch.tensor([[1.0], [1.0], [0.0]])
         tiles = cut(edge, places, still, tile=tile), cut(edge, places, theta, tile=tile)
         parts.append(Pairs(*tiles, theta, torch.randint(2**40, (128,), generator=generator)))
-    pairs = Pairs(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
-    pair_store.write(tmp_path / "train", 0, pairs, origin(pairs), settings={"tile": tile})
+    pairs = join(parts)
+    pair_store.write(tmp_path / "train", 0, [(pairs, origin(pairs))], settings={"tile": tile})
     (path,) = tmp_path.iterdir()
     assert path.stat().st_size / len(pairs.seed) <= 2 * tile**2 / 10

@@ -8,7 +8,8 @@ import torch
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data import sample_store
 from inverseform.data.dataset import Reading, encode_png
-from inverseform.data.sample_store import DatasetInfo, SampleStore, stored, write_info, write_samples
+from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, write_samples
+from inverseform.data.stored_sample import stored
 from inverseform.settings import InputError
 
 COUNTS = {"train": 19, "val": 3}
@@ -20,7 +21,9 @@ def reading(index: int) -> Reading:
     image = generator.integers(0, 256, (20 + index, 30, 3), dtype=np.uint8)
     labels = np.kron(generator.integers(0, 3, (2, 3)), np.ones((10, 10), int))
     labels = np.pad(labels, ((0, index), (0, 0)), constant_values=255).astype(np.uint8)
-    return Reading(encode_png(image), image, labels)
+    # Every third has a prediction.
+    guess = generator.integers(0, 256, labels.shape, dtype=np.uint8) if index % 3 == 0 else None
+    return Reading(encode_png(image), image, labels, guess)
 
 
 def maps(labels: np.ndarray):
@@ -49,6 +52,11 @@ def same(sample, split, index):
     assert (sample.labels.numpy() == drawn.labels).all()
     assert (sample.boundary == boundary).all()
     assert (sample.valid == valid).all()
+    if index % 3:
+        assert sample.prediction is None
+    else:
+        assert sample.prediction.shape == boundary.shape
+        assert torch.equal((sample.prediction[0] * 255).round().byte(), torch.from_numpy(drawn.prediction))
 
 
 def test_samples_come_back_in_any_order_as_they_were(folder):
@@ -63,7 +71,19 @@ def test_samples_come_back_in_any_order_as_they_were(folder):
 
 
 def test_images_are_kept_byte_for_byte(folder):
-    assert SampleStore.open(folder)._row("train", 4).image == reading(4).encoded
+    assert SampleStore.open(folder)._row("train", 4, ("image",))["image"] == reading(4).encoded
+
+
+def test_a_sample_without_prediction_stores_none(folder):
+    store = SampleStore.open(folder)
+    rows = [store._row("train", index, ("prediction",))["prediction"] for index in range(COUNTS["train"])]
+    assert [row is None for row in rows] == [index % 3 > 0 for index in range(COUNTS["train"])]
+
+
+def test_a_store_of_the_last_version_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(sample_store, "FORMAT", sample_store.FORMAT._replace(version=3))
+    with pytest.raises(InputError, match="holds samples of version 2 and samples of version 3 was expected"):
+        SampleStore.open(folder)
 
 
 def test_what_holds_for_all_samples_comes_back(folder):
@@ -149,3 +169,14 @@ def test_shards_of_another_run_are_noticed(folder):
     write_info(folder, info.model_copy(update={"classes": ("a", "b", "other")}))
     with pytest.raises(InputError, match="was made with classes"):
         SampleStore.open(folder)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_maps_of_a_sample_are_those_of_the_whole(folder, split):
+    store = SampleStore.open(folder)
+    for index in range(store.size(split)):
+        whole, maps = store.sample(split, index), store.maps(split, index)
+        assert maps.name == whole.name and torch.equal(maps.boundary, whole.boundary)
+        assert (maps.prediction is None) == (whole.prediction is None)
+        if maps.prediction is not None:
+            assert torch.equal(maps.prediction, whole.prediction)

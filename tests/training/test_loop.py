@@ -83,6 +83,16 @@ def test_it_learns_and_leaves_no_checkpoint_where_there_was_no_time_for_one(tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_caller_that_may_refuse_what_came_out_is_left_the_last_step(tmp_path):
+    model = network()
+    whole = list(train(model, batches, loss, PARAMS, place=Place(tmp_path, fingerprint("run")), keep=True))[-1]
+    assert [path.name for path in tmp_path.iterdir()] == [f"step-{PARAMS.steps:09d}"]
+    again = network(seed=3)
+    (last,) = train(again, batches, loss, PARAMS, place=Place(tmp_path, fingerprint("run")), keep=True)
+    assert last.step == PARAMS.steps and last.history == whole.history
+    assert torch.equal(weights_of(again), weights_of(model))
+
+
 def test_a_row_of_the_curve_is_the_mean_since_the_row_before():
     curve = Curve(every=3)
     values = [1.0, 2.0, 6.0, 4.0, 4.0, 1.0, 9.0]
