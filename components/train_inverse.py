@@ -16,13 +16,15 @@ from components import stage
 from components.progress import track
 from components.stage import Input, Output, Report, Scratch
 from inverseform import inverse_net as nets
+from inverseform import inverse_report
 from inverseform.data.pair_store import Pairs, PairStore
 from inverseform.degradation import DegradationParams, degrade
 from inverseform.inverse_net import InverseNet, InverseNetSettings, NetworkParams
-from inverseform.metrics.gate import InverseGateParams, misses
+from inverseform.metrics.gate import InverseGateParams, checks, misses
 from inverseform.metrics.inverse_net import Explained
 from inverseform.metrics.response import Answers, answers, figures
 from inverseform.pairs import reflect
+from inverseform.plots import Points, read_curves
 from inverseform.probes import Probe, probes
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
@@ -50,6 +52,7 @@ def train_inverse(
     inverse_net: Output,
     metrics: Output,
     curves: Output,
+    report: Output,
     checkpoints: Scratch,
 ) -> Report:
     """Regress the transform between the tiles of a pair (sec. 3.2); fail if held-out images show that it cannot."""
@@ -87,12 +90,14 @@ def train_inverse(
     history = first.history
     for step in track(steps, description="inverse network, step", total=optimiser.steps, done=first.step):
         history = step.history
-    report = assess(net.cpu().eval(), val, probe, params.degradation)
-    _refuse(report, params.gate, net.settings.degrees_of_freedom)
+    found = assess(net.cpu().eval(), val, probe, params.degradation)
+    _refuse(found, params.gate, net.settings.degrees_of_freedom)
     nets.save(inverse_net, net)
     pd.DataFrame(history).to_csv(curves, index=False)
-    metrics.write_text(json.dumps(report, indent=1) + "\n")
-    return {**report, "seconds": time.monotonic() - begun}
+    metrics.write_text(json.dumps(found, indent=1) + "\n")
+    stores = {"train": store, "val": val, "probe": probe}
+    report.write_text(_page(net, stores, params, found, read_curves(curves)), encoding="utf-8")
+    return {**found, "seconds": time.monotonic() - begun}
 
 
 @torch.no_grad()
@@ -106,10 +111,28 @@ def assess(net: InverseNet, val: PairStore, probe: PairStore, degradation: Degra
     parts, asked = [], cycle(moves)
     for batch in probe.all():
         which = list(islice(asked, len(batch.seed)))
-        parts.append(answers(net, batch.tile.float(), batch.warped.float(), _predicted(batch, degradation), which))
+        tile, warped = batch.tile.float(), batch.warped.float()
+        degraded, unmoved = (degrade(maps, batch.seed, degradation) for maps in (warped, tile))
+        parts.append(answers(net, tile, warped, degraded, which, unmoved=unmoved))
     # A row group may end in the middle of a tile's probes; put together they are whole.
     table = Answers(*(torch.cat(c).unflatten(0, (-1, len(moves))) for c in zip(*parts, strict=True)))
     return {**explained.figures(), **figures(table, moves, net.settings.tile)}
+
+
+def _page(
+    net: InverseNet,
+    stores: Mapping[str, PairStore],
+    params: TrainInverseParams,
+    found: Report,
+    curves: dict[str, Points],
+) -> str:
+    """The report, in which a person sees whether the network works."""
+    contents = inverse_report.gather(
+        net, stores, lambda pairs: _predicted(pairs, params.degradation), figures=found,
+        checks=checks(found, params.gate, degrees_of_freedom=net.settings.degrees_of_freedom),
+        params=params.model_dump(mode="json"), curves=curves,
+    )  # fmt: skip
+    return inverse_report.render(contents)
 
 
 def _reflected(pairs: Pairs) -> Pairs:

@@ -104,7 +104,8 @@ def sensitivity(net: InverseNet, store: PairStore) -> Sensitivity:
     values, swapped = [], []
     for place, tiles in enumerate(moved):
         others = targets[[(place + step) % count for step in steps]]
-        answer = losses(net, sure(torch.cat([tiles, others]).float()), targets[place].float())
+        logits = torch.stack([sure(each) for each in torch.cat([tiles, others]).float()])
+        answer = losses(net, logits, targets[place].float())
         values.append(answer[: len(tiles)])
         swapped.append(answer[len(tiles) :])
     filled = targets.float().mean(dim=(1, 2)).argsort(stable=True)
@@ -142,7 +143,8 @@ def aligned(net: InverseNet, store: PairStore, predicted: Callable[[Pairs], Tens
         rows = wanted[(wanted >= first) & (wanted < first + len(batch.seed))] - first
         first += len(batch.seed)
         if len(rows):
-            found += _align(net, Pairs(*(None if field is None else field[rows] for field in batch)), predicted)
+            some = {name: field[rows] for name, field in batch._asdict().items() if field is not None}
+            found += _align(net, batch._replace(**some), predicted)
     return found
 
 

@@ -97,13 +97,18 @@ class InverseFormLoss(nn.Module):
         self.calibrated = calibrated
 
     @classmethod
-    def pretrained(cls, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)
+    def pretrained(cls, *, pooling: int = 1, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)
         """The loss of the universal network in this package: no training, no download, no file.
 
-        Its tiles, its boundary width and its figures stand in the model card beside its weights. `options` are the
-        keyword arguments of the class.
+        Its figures stand in the model card beside its weights. Give `boundaries` the radius `pooling`, as
+        `BoundaryAwareLoss` does by itself.
+
+        Args:
+            pooling: 1 for images of some 300 to 600 pixels; 2, 4 for those twice, four times as large: tiles are 128
+                pixels times this, and should span about a third of the image.
+            **options: Keyword arguments of the class.
         """
-        return cls(inverse_net.pretrained(), **options)
+        return cls(inverse_net.pretrained(pooling=pooling), **options)
 
     @classmethod
     def load(cls, folder: str | Path, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)

@@ -113,10 +113,13 @@ def chip(colour: tuple[int, int, int]) -> str:
 
 
 def bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
-    """A list of bars: for each row its heading (HTML), a share from 0 to 1, and a remark (text)."""
+    """A list of bars: for each row its heading (HTML), a share up to 1, and a remark (text).
+
+    A share below 0 has no bar.
+    """
     lines = []
     for heading, share, remark in rows:
-        bar = "" if share is None else f'<i style="width:{100 * share:.1f}%"></i>'
+        bar = "" if share is None else f'<i style="width:{100 * max(share, 0.0):.1f}%"></i>'
         lines.append(
             f'<li><span class="name">{heading}</span><span class="bar">{bar}</span><span class="num">{percent(share)}'
             f'</span><span class="num soft remark">{html.escape(remark)}</span></li>'

@@ -124,10 +124,13 @@ def offsets(theta: Float[Tensor, "batch 3 3"], degrees_of_freedom: DegreesOfFree
 
 def from_offsets(numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch 3 3"]:
     """The transform whose offsets are given: 4, 6 or 8 of them."""
-    # A product, not an assignment to places: nothing is changed in place, so that autograd and the compiler agree.
-    spread = F.one_hot(torch.tensor(ENTRIES[numbers.shape[-1]], device=numbers.device), 9).to(numbers.dtype)
-    difference = einsum(numbers, spread, "batch numbers, numbers entries -> batch entries")
-    return identity(len(numbers), like=numbers) + difference.unflatten(-1, (3, 3))
+    if numbers.shape[-1] == 4:
+        width, height, right, down = numbers.unbind(dim=-1)
+        none = torch.zeros_like(width)
+        numbers = torch.stack([width, none, right, none, height, down], dim=-1)
+    # Those that vary come first, row by row; what is missing of the nine is 0.
+    difference = F.pad(numbers, (0, 9 - numbers.shape[-1])).unflatten(-1, (3, 3))
+    return difference + torch.eye(3, dtype=numbers.dtype, device=numbers.device)
 
 
 def grid(theta: Float[Tensor, "batch 3 3"], height: int, width: int) -> Float[Tensor, "batch height width 2"]:

@@ -87,8 +87,9 @@ def train_inverse(
     inverse_net: Output[Model],
     metrics: Output[Metrics],
     curves: Output[Artifact],
+    report: Output[HTML],
 ) -> dsl.ContainerSpec:
-    """Pairs to the inverse network, which tells the transform between two boundary maps."""
+    """Pairs to the inverse network, which tells the transform between two boundary maps, and a report on it."""
     return _stage("train_inverse")
 
 

@@ -6,14 +6,16 @@ import torch
 
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
+from inverseform.data.pair_store import Origin, Pairs, PairStore, write, write_counts
 from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, write_samples
 from inverseform.data.stored_sample import stored
 from inverseform.inverse_net import DenseParams, InverseNet, InverseNetSettings
 from inverseform.manifest import Manifest
 from inverseform.pairs import cut, reflect
+from inverseform.probes import probes
 from inverseform.transform import TransformRanges, identity, offsets
 from inverseform.transform import draw as draw_thetas
-from inverseform.trials import draw
+from inverseform.trials import draw, material
 
 CLASSES = 4
 ROOT = Path(__file__).parents[1]
@@ -78,6 +80,32 @@ def sample_store(folder, *, train=6, val=3, height=96, width=120, predicted=None
         first += count
     write_info(folder, info)
     return SampleStore.open(folder)
+
+
+def pair_stores(folder, *, tile=16, pairs=24, probe_tiles=6):
+    """Pairs of drawn boundaries as synthesize writes them: the stores of train, val and probe."""
+    settings = small_net(tile=tile).settings
+    made = settings.model_dump(mode="json", include={"tile", "degrees_of_freedom", "occupancy", "boundary", "ranges"})
+    folder.mkdir(parents=True)
+    [boundary] = draw(tile, 1, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    thetas = draw_thetas(pairs, settings.ranges, degrees_of_freedom=6, generator=generator)
+    origins = torch.randint(tile, tile * 2, (pairs, 2), generator=generator)
+    still, moves = identity(pairs, like=thetas), probes(tile)
+    random = (cut(boundary, origins, still, tile=tile), cut(boundary, origins, thetas, tile=tile), thetas)
+    given = material(draw(tile, 4, seed=5), tile, probe_tiles, 6)
+    moved = given.moved.flatten(0, 1) > 0.5
+    probed = (
+        (given.targets > 0.5).repeat_interleave(len(moves), dim=0), moved,
+        torch.stack([move.theta for move in moves]).repeat(probe_tiles, 1, 1),
+    )  # fmt: skip
+    for split, (targets, warped, theta) in (("train", random), ("val", random), ("probe", probed)):
+        count = len(theta)
+        some = Pairs(targets, warped, theta, torch.arange(count))
+        where = Origin(["drawn"] * count, torch.zeros(count, 2, dtype=torch.int64))
+        write(folder / split, 0, [(some, where)], settings=made)
+    write_counts(folder, {"train": pairs, "val": pairs, "probe": len(moved)})
+    return {split: PairStore(folder, split) for split in ("train", "val", "probe")}
 
 
 def trained_net(tile, steps=250):

@@ -81,7 +81,13 @@ def test_killed_in_the_middle_and_run_again_it_ends_as_an_undisturbed_run(projec
     first.wait()
     assert not (project / "models" / "segmenter").exists(), log.read_text()
     assert repro(project).wait(timeout=300) == 0, log.read_text()
-    for name in ("models/segmenter.onnx", "models/MODEL_CARD.md", "reports/evaluate/report.html", "dvc.lock"):
+    for name in (
+        "models/segmenter.onnx",
+        "models/MODEL_CARD.md",
+        "reports/train_inverse/report.html",
+        "reports/evaluate/report.html",
+        "dvc.lock",
+    ):
         assert (project / name).stat().st_size > 0
     left = [p for p in project.rglob(".*") if p.name.startswith((".partial", ".lock"))]
     assert not left and not any((project / "checkpoints").glob("*"))

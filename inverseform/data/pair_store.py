@@ -81,7 +81,7 @@ class PairStore:
             )
         stored = self.shards[0].file.schema_arrow.names
         self._columns = [n for n in ("tile", "warped", "theta", "degradation_seed", "prediction") if n in stored]
-        # One: a batch that lies across the border of two windows copies its part of the first before the second is read.
+        # One: a batch across the border of two windows has copied its part of the first before the second is read.
         self._window = lru_cache(maxsize=1)(self._read_window)
 
     def __len__(self) -> int:

@@ -144,12 +144,33 @@ def load(folder: str | Path) -> InverseNet:
     return net.eval()
 
 
-def pretrained() -> InverseNet:
+def pretrained(*, pooling: int = 1) -> InverseNet:
     """The universal network of this package, in evaluation mode; see its model card beside the weights.
 
     It learned on boundaries that were drawn by a program: there is no data set whose licence would bind its user.
+
+    Args:
+        pooling: For large images: maps are averaged over squares of this many pixels first. Tiles and the width of
+            boundaries grow by the same factor, so that the network sees what it was trained on; its answers do not
+            change, being in half tiles.
+
+    Raises:
+        InputError: A pooling under 1.
     """
-    return load(PRETRAINED)
+    if pooling < 1:
+        raise InputError(f"pooling is {pooling}: at least 1, which is none; write pooling=2 for twice the resolution")
+    net = load(PRETRAINED)
+    given = net.settings
+    settings = given.model_copy(
+        update={
+            "tile": given.tile * pooling,
+            "network": given.network.model_copy(update={"pooling": given.network.pooling * pooling}),
+            "boundary": given.boundary.model_copy(update={"radius": given.boundary.radius * pooling}),
+        }
+    )
+    larger = InverseNet(settings)
+    larger.load_state_dict(net.state_dict())
+    return larger.eval()
 
 
 def _build(settings: InverseNetSettings) -> Network:

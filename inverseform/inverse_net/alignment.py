@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float, Int64
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -91,11 +91,17 @@ class Alignment(Network):
 
     def embed(self, target: Float[Tensor, "batch tile tile"]) -> tuple[Tensor, Tensor]:
         """The description of a tile on both lattices, each (batch, rows, columns, channels)."""
-        # The average, not the largest: it keeps a gradient for every pixel of a prediction.
-        pooled = F.avg_pool2d(target, self.pooling) if self.pooling > 1 else target
-        blocks = rearrange(pooled, "batch (row i) (column j) -> batch row column (i j)", i=_STEM, j=_STEM)
-        fine = _convolve(self.fine, F.relu(self.stem(blocks)))
+        side = _STEM * self.pooling
+        blocks = rearrange(target, "batch (row i) (column j) -> batch row column (i j)", i=side, j=side)
+        fine = _convolve(self.fine, F.relu(F.linear(blocks, self._stem_weight(), self.stem.bias)))
         return _normalise(fine), _normalise(_convolve(self.coarse, F.relu(fine)))
+
+    def _stem_weight(self) -> Float[Tensor, "channels pixels"]:
+        """The stem's weights for blocks that were not averaged: pooling is linear, and done by them."""
+        if self.pooling == 1:
+            return self.stem.weight
+        share = self.stem.weight / self.pooling**2
+        return repeat(share, "channel (i j) -> channel (i p j q)", i=_STEM, p=self.pooling, q=self.pooling)
 
     def compare(
         self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
@@ -159,7 +165,7 @@ class _Level(nn.Module):
         scale: Float[Tensor, " numbers"],
     ) -> Float[Tensor, "batch numbers"]:
         if theta is not None:
-            there = grid(theta, self.side, self.side)
+            there = rearrange(_map(theta, self.centres), "batch xy (row column) -> batch row column xy", row=self.side)
             target = F.grid_sample(target.movedim(-1, 1), there, align_corners=False).movedim(1, -1)
         values = torch.cat([self._correlate(predicted, target), F.relu(predicted), F.relu(target)], dim=-1)
         values = F.relu(self.mix(values))
@@ -170,8 +176,7 @@ class _Level(nn.Module):
         cell = 2 / self.side
         found = self.centres + said[:, :2] * cell
         if theta is not None:
-            mapped = theta[:, :, :2] @ found + theta[:, :, 2:]
-            found = mapped[:, :2] / mapped[:, 2:]
+            found = _map(theta, found)
         # A Cholesky factor of each cell's precision, by its entries, in cells.
         first, slant, second = F.softplus(said[:, 2] - 1), said[:, 3], F.softplus(said[:, 4] - 1)
         precision = torch.stack([first * first, first * slant, slant * slant + second * second], dim=1) / cell**2
@@ -224,17 +229,25 @@ def _fit(
     blocks = [[0, 1], [1, 2]] if numbers < 8 else [[0, 1, 3], [1, 2, 4], [3, 4, 5]]
     normal = torch.cat([torch.cat([moments[:, k] for k in row], dim=2) for row in blocks], dim=1)
     wanted = (torch.stack(right, dim=1) @ X).flatten(1)
-    # The nine unknowns that this gives, less those which are not asked for: theta's last entry is 1.
-    entries = list(ENTRIES[numbers])
-    normal, wanted = normal[:, entries][:, :, entries], wanted[:, entries]
-    wanted = (wanted - normal @ mean) * scale
+    if numbers == 4:
+        entries = list(ENTRIES[numbers])
+        normal, wanted = normal[:, entries][:, :, entries], wanted[:, entries]
+    # Of nine unknowns the last is no offset: theta's last entry is 1.
+    normal, wanted = normal[:, :numbers, :numbers], wanted[:, :numbers]
+    wanted = (wanted - (normal * mean).sum(dim=-1)) * scale
     normal = normal * scale * scale[:, None] + torch.eye(numbers, dtype=normal.dtype, device=normal.device)
     # Never singular, as the prior is in it; the form that does not wait for the GPU to say so.
     factor, _ = torch.linalg.cholesky_ex(normal)
     return torch.cholesky_solve(wanted[..., None], factor)[..., 0]
 
 
-def _convolve(layer: nn.Conv2d, maps: Maps) -> Float[Tensor, "batch _ _ channels_after"]:
+def _map(theta: Float[Tensor, "batch 3 3"], points: Float[Tensor, "*batch 2 cells"]) -> Float[Tensor, "batch 2 cells"]:
+    """Where a transform sends points."""
+    mapped = theta[:, :, :2] @ points + theta[:, :, 2:]
+    return mapped[:, :2] / mapped[:, 2:]
+
+
+def _convolve(layer: nn.Module, maps: Maps) -> Float[Tensor, "batch _ _ channels_after"]:
     """A convolution of maps whose channels come last."""
     return layer(maps.movedim(-1, 1)).movedim(1, -1)
 

@@ -1,7 +1,7 @@
 """The two gates: what an inverse network must reach before a segmenter is trained with it, and a segmenter to leave."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -62,21 +62,42 @@ def decide(figures: Mapping[str, float | int | None], gate: GateParams) -> dict[
     return {"passed": all(check["passed"] for check in checks), "checks": checks}
 
 
-def misses(figures: Mapping[str, Any], gate: InverseGateParams, *, degrees_of_freedom: int) -> list[str]:
-    """One sentence for each figure of an inverse network that misses its threshold: value, threshold, what to change.
+class Check(NamedTuple):
+    """One figure of an inverse network against its threshold."""
+
+    name: str
+    """Of the figure."""
+    metric: str
+    """Of the threshold, a field of `InverseGateParams`."""
+    value: float | None
+    threshold: float
+    at_most: bool
+    """Whether the threshold is a greatest value."""
+    passed: bool
+
+
+def checks(figures: Mapping[str, Any], gate: InverseGateParams, *, degrees_of_freedom: int) -> list[Check]:
+    """Every figure that is asked of an inverse network, passed or not.
 
     A network of 4 numbers has none for a turn or a shear, so these are not asked of it.
     """
     moves = ("shift", "scale") if degrees_of_freedom == 4 else ("shift", "scale", "rotation", "shear")
-    lines = []
+    found = []
     for metric, threshold in gate.model_dump().items():
         for name in [f"spearman_{move}" for move in moves] if metric == "spearman" else [metric]:
-            value = figures[name]
-            at_most = metric in _AT_MOST
+            value, at_most = figures[name], metric in _AT_MOST
             # In this form a value that is nan passes neither way.
-            if value is not None and (value <= threshold if at_most else value >= threshold):
-                continue
-            found = "undefined on these tiles" if value is None else f"{value:.4g}"
-            bound = "most" if at_most else "least"
-            lines.append(f"{name} is {found}, at {bound} {threshold:g} is asked: {_REMEDIES[metric]}")
+            passed = value is not None and (value <= threshold if at_most else value >= threshold)
+            found.append(Check(name, metric, value, threshold, at_most, passed))
+    return found
+
+
+def misses(figures: Mapping[str, Any], gate: InverseGateParams, *, degrees_of_freedom: int) -> list[str]:
+    """One sentence for each figure of a network that misses its threshold: value, threshold, what to change."""
+    lines = []
+    for check in checks(figures, gate, degrees_of_freedom=degrees_of_freedom):
+        if not check.passed:
+            found = "undefined on these tiles" if check.value is None else f"{check.value:.4g}"
+            bound = "most" if check.at_most else "least"
+            lines.append(f"{check.name} is {found}, at {bound} {check.threshold:g} is asked: {_REMEDIES[check.metric]}")
     return lines

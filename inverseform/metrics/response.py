@@ -35,7 +35,7 @@ class Answers(NamedTuple):
     back: Float[Tensor, "*pairs"]
     """1 where the gradient moves a map shifted by `PUSHED` back, else 0."""
     back_degraded: Float[Tensor, "*pairs"]
-    """The same of the degraded map."""
+    """The same of the degraded map: back to what it was before the shift, under the same degradations."""
     normal_mean: Float[Tensor, "*pairs"]
     """Mean error of the displacement normal to the boundary, over the boundary's pixels, in pixels; at `MEASURED`."""
     normal_median: Float[Tensor, "*pairs"]
@@ -49,6 +49,7 @@ def answers(
     degraded: Float[Tensor, "pairs tile tile"],
     probes: Sequence[Probe],
     *,
+    unmoved: Float[Tensor, "pairs tile tile"] | None = None,
     distance: Distance = euclidean,
 ) -> Answers:
     """Ask a network about pairs.
@@ -59,10 +60,15 @@ def answers(
         moved: The same under the pair's probe, hard.
         degraded: The moved maps as a network might predict them.
         probes: The probe of each pair.
+        unmoved: The target maps under the same degradations: what `degraded` was before it was moved; the target
+            maps themselves by default.
         distance: Of a transform from the identity.
     """
+    unmoved = tile if unmoved is None else unmoved
     chunks = [slice(start, start + CHUNK) for start in range(0, len(tile), CHUNK)]
-    parts = [_ask(net, tile[some], moved[some], degraded[some], probes[some], distance) for some in chunks]
+    parts = [
+        _ask(net, tile[some], moved[some], degraded[some], unmoved[some], probes[some], distance) for some in chunks
+    ]
     return Answers(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -99,11 +105,11 @@ def figures(answers: Answers, probes: Sequence[Probe], tile: int) -> dict[str, A
 def points_back(
     gradient: Float[Tensor, "*batch height width"],
     predicted: Float[Tensor, "*batch height width"],
-    target: Float[Tensor, "*batch height width"],
+    before: Float[Tensor, "*batch height width"],
 ) -> Bool[Tensor, "*batch"]:
-    """Whether a step against the gradient brings a predicted map nearer to the target: -gradient . change > 0."""
+    """Whether a step against the gradient undoes how a map was changed: -gradient . (before - predicted) > 0."""
     # A gradient that is zero or nan points nowhere, which is not back.
-    return (-gradient * (target - predicted)).sum(dim=(-2, -1)) > 0
+    return (-gradient * (before - predicted)).sum(dim=(-2, -1)) > 0
 
 
 def spearman(one: Float[Tensor, " count"], other: Float[Tensor, " count"]) -> float | None:
@@ -120,7 +126,13 @@ def spearman(one: Float[Tensor, " count"], other: Float[Tensor, " count"]) -> fl
 
 
 def _ask(
-    net: InverseNet, tile: Tensor, moved: Tensor, degraded: Tensor, probes: Sequence[Probe], distance: Distance
+    net: InverseNet,
+    tile: Tensor,
+    moved: Tensor,
+    degraded: Tensor,
+    unmoved: Tensor,
+    probes: Sequence[Probe],
+    distance: Distance,
 ) -> Answers:
     device = tile.device
     unasked = torch.full((len(tile),), torch.nan, device=device)
@@ -135,9 +147,10 @@ def _ask(
         if measured.any():
             truth = torch.stack([probe.theta for probe in probes]).to(device)[measured]
             mean[measured], median[measured] = normal_error(estimate[measured], truth, moved[measured])
-    for column, predicted in ((back, moved), (back_degraded, degraded)) if pushed.any() else ():
+    asked = ((back, moved, tile), (back_degraded, degraded, unmoved)) if pushed.any() else ()
+    for column, predicted, before in asked:
         gradient = _gradient(net, predicted[pushed], tile[pushed], distance)
-        column[pushed] = points_back(gradient, predicted[pushed], tile[pushed]).float()
+        column[pushed] = points_back(gradient, predicted[pushed], before[pushed]).float()
     change = (moved - tile).abs().sum(dim=(-2, -1)) / tile.sum(dim=(-2, -1)).clamp(min=1)
     return Answers(distance(estimate), raw, change, back, back_degraded, mean, median)
 

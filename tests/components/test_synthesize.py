@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components import stage
 from components.pair_params import SynthesizeParams
 from components.synthesize import fit, synthesize, write_shard
 from components.tiles import occupied
@@ -336,20 +337,19 @@ def test_a_localiser_is_refused_where_transforms_are_random(samples, tmp_path):
         synthesize(params(), samples=samples, pairs=tmp_path / "pairs", localiser=tmp_path)
 
 
-def test_the_localiser_alone_is_made_and_then_used_from_the_command_line(transformed, samples, tmp_path):
+def test_the_localiser_alone_is_made_by_a_flag_and_then_used_by_name(transformed, samples, tmp_path):
     section = {**SETTINGS, "ranges": RANGES, "source": "spatial_transformer"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"synthesize": section}))
-    program = [sys.executable, "-m", "components.synthesize", "--params", tmp_path / "params.yaml"]
+    program = [sys.executable, "-m", "components.synthesize", "--fit", "--params", tmp_path / "params.yaml"]
     program += ["--samples", samples, "--localiser", tmp_path / "localiser"]
-    for more in (["--fit"], ["--pairs", tmp_path / "pairs"]):
-        done = subprocess.run([*program, *more], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert bytes_of(tmp_path / "localiser") == bytes_of(transformed[0] / "localiser")
-    shards = {path.name: path.read_bytes() for path in transformed[0].iterdir() if path.is_file()}
-    assert bytes_of(tmp_path / "pairs") == shards
-    program[-1] = tmp_path / "nowhere"
-    done = subprocess.run([*program, "--pairs", tmp_path / "none"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and "nowhere: no such file or folder for --localiser" in done.stderr
+    paths = {"samples": samples, "pairs": tmp_path / "pairs", "localiser": tmp_path / "localiser"}
+    stage.run(synthesize, params(source="spatial_transformer"), paths)
+    assert bytes_of(tmp_path / "pairs") == {p.name: p.read_bytes() for p in transformed[0].iterdir() if p.is_file()}
+    with pytest.raises(FileNotFoundError, match="no such file or folder for --localiser"):
+        stage.run(synthesize, params(source="spatial_transformer"), {**paths, "localiser": tmp_path / "nowhere"})
 
 
 def test_a_run_killed_in_the_middle_and_begun_again_gives_the_same_bytes(made, samples, tmp_path):

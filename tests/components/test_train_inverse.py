@@ -9,10 +9,11 @@ import torch
 from components import stage
 from components import train_inverse as train_inverse_module
 from components.synthesize import SynthesizeParams, synthesize
-from components.train_inverse import TrainInverseParams, _predicted, _reflected, assess, train_inverse
+from components.train_inverse import TrainInverseParams, _page, _predicted, _reflected, assess, train_inverse
 from inverseform import inverse_net
 from inverseform.data.pair_store import PairStore
 from inverseform.degradation import DEGRADATIONS, DegradationParams, degrade
+from inverseform.plots import read_curves
 from inverseform.probes import probes
 from inverseform.settings import InputError
 from inverseform.training import loop
@@ -58,7 +59,7 @@ def settings(gate=(), init="random", network=None, **changes):
 
 
 def paths(folder, pairs):
-    outputs = {"inverse_net": "inverse_net", "metrics": "metrics.json", "curves": "curves.csv"}
+    outputs = {"inverse_net": "inverse_net", "metrics": "metrics.json", "curves": "curves.csv", "report": "report.html"}
     scratch = folder / "checkpoints" / "train_inverse"
     return {"pairs": pairs, "checkpoints": scratch, **{name: folder / file for name, file in outputs.items()}}
 
@@ -76,7 +77,7 @@ def pairs(tmp_path_factory):
 def made(pairs, tmp_path_factory):
     places = paths(tmp_path_factory.mktemp("train_inverse"), pairs)
     report = stage.run(train_inverse, settings(), places)
-    return SimpleNamespace(**places, report=report, figures=json.loads(places["metrics"].read_text()))
+    return SimpleNamespace(**places, told=report, figures=json.loads(places["metrics"].read_text()))
 
 
 def test_it_learns_shifts_that_it_can_tell_on_images_it_has_not_seen(made):
@@ -107,7 +108,7 @@ def test_the_figures_are_those_of_the_network_that_was_saved(made):
     stores = (PairStore(made.pairs, split) for split in ("val", "probe"))
     again = assess(inverse_net.load(made.inverse_net), *stores, settings().degradation)
     assert json.loads(json.dumps(again)) == made.figures
-    assert {name: value for name, value in made.report.items() if name != "seconds"} == made.figures
+    assert {name: value for name, value in made.told.items() if name != "seconds"} == made.figures
 
 
 def test_the_network_knows_how_its_pairs_were_made(made):
@@ -120,13 +121,24 @@ def test_the_network_knows_how_its_pairs_were_made(made):
     assert net.settings.boundary.model_dump() == {"operator": "sobel", "radius": 1}
 
 
+def test_the_report_tells_the_figures_and_shows_the_network_that_was_saved(made):
+    page = made.report.read_text()
+    assert "The gate is passed:" in page and f"<td>{made.figures['r2']:.3f}</td>" in page
+    stores = {split: PairStore(made.pairs, split) for split in ("train", "val", "probe")}
+    again = _page(inverse_net.load(made.inverse_net), stores, settings(), made.figures, read_curves(made.curves))
+    assert again == page
+
+
 def test_the_curve_falls_and_the_checkpoints_are_gone(made):
     with made.curves.open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["step", "total"] and rows[-1]["step"] == "200"
     assert float(rows[-1]["total"]) < 0.7 * float(rows[0]["total"])
     left = {path.name for path in made.curves.parent.iterdir()}
-    assert left - {"checkpoints"} == {"curves.csv", "inverse_net", "metrics.json"} and not made.checkpoints.exists()
+    assert (
+        left - {"checkpoints"} == {"curves.csv", "inverse_net", "metrics.json", "report.html"}
+        and not made.checkpoints.exists()
+    )
 
 
 def test_a_run_in_parts_gives_the_same_files(pairs, tmp_path, monkeypatch):
@@ -138,7 +150,7 @@ def test_a_run_in_parts_gives_the_same_files(pairs, tmp_path, monkeypatch):
             patched.setattr(loop, "_descend", terminated_at(stop, loop._descend))
             with pytest.raises(SystemExit):
                 stage.run(train_inverse, few, parts)
-        assert not any(parts[name].exists() for name in ("inverse_net", "metrics", "curves"))
+        assert not any(parts[name].exists() for name in ("inverse_net", "metrics", "curves", "report"))
     stage.run(train_inverse, few, parts)
     files = ("inverse_net/weights.safetensors", "inverse_net/settings.json", "metrics.json", "curves.csv")
     for file in files:
@@ -197,7 +209,7 @@ def test_below_the_gate_nothing_is_written_every_miss_is_told_and_a_lower_gate_n
     assert told.count("\n- ") == 3
     # No file is written, so the message holds what was not missed as well.
     assert "r2_degraded " in told and "spearman_shear " in told
-    assert not any(places[name].exists() for name in ("inverse_net", "metrics", "curves"))
+    assert not any(places[name].exists() for name in ("inverse_net", "metrics", "curves", "report"))
     assert [path.name for path in places["checkpoints"].iterdir()] == ["step-000000008"]
 
     def no_step(*arguments):
@@ -209,7 +221,7 @@ def test_below_the_gate_nothing_is_written_every_miss_is_told_and_a_lower_gate_n
     assert places["metrics"].exists() and not places["checkpoints"].exists()
     whole = paths(tmp_path / "whole", pairs)
     stage.run(train_inverse, settings(gate=ANY, steps=8, batch=16), whole)
-    for file in ("inverse_net/weights.safetensors", "metrics.json", "curves.csv"):
+    for file in ("inverse_net/weights.safetensors", "metrics.json", "curves.csv", "report.html"):
         assert (tmp_path / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 

@@ -68,6 +68,19 @@ def test_the_packages_own_network_fits_in_8_mb_and_is_read_in_single_precision()
     assert {tensor.dtype for tensor in net.state_dict().values()} == {torch.float32} and not net.training
 
 
+def test_pooling_is_the_same_network_on_a_larger_image():
+    small, large = pretrained(), pretrained(pooling=2)
+    predicted, target = tiles(side=128)
+    doubled = [maps.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2) for maps in (predicted, target)]
+    assert (large.settings.tile, large.settings.boundary.radius) == (256, 2)
+    assert torch.allclose(large(*doubled), small(predicted, target), atol=1e-4)
+
+
+def test_no_pooling_is_1_and_not_0():
+    with pytest.raises(InputError, match="pooling is 0: at least 1"):
+        pretrained(pooling=0)
+
+
 def test_half_precision_on_disk_changes_an_answer_by_its_rounding(tmp_path):
     net = small_net(seed=5)
     save(tmp_path / "net", net, half=True)
