@@ -38,12 +38,12 @@ POINTS = ["points_back", "points_back_degraded"]
 MOVES = ["spearman_shift", "spearman_scale", "spearman_rotation", "spearman_shear"]
 R2 = ["r2_calibrated", "r2_degraded_calibrated"]
 SHOWN = {
-    "A": ["network", "pretrained", "parameters", *R2, *POINTS, "normal_error_pixels", "ms_per_tile"],
+    "A": ["network", "pretrained", "steps", "parameters", *R2, *POINTS, "normal_error_pixels", "ms_per_tile"],
     "B": ["tile", "boundary_share", *R2, *POINTS, "normal_error_pixels", "ms_per_tile"],
     "C": ["resolution", "radius", "occupancy", "boundary_share", *R2, *POINTS, "normal_error_pixels"],
     "D": ["source", *R2, "r2_real_calibrated", *POINTS, "normal_error_pixels"],
-    "E": ["network", "regressed", "trained", "calibrated", "r2_d", "r2_d_degraded", *MOVES[:2], *POINTS],
-    "F": ["network", "trained", "identity", "calibrated", "identity_ratio", "r2_taken", *MOVES, *POINTS],
+    "E": ["network", "regressed", "trained", "steps", "calibrated", "r2_d", "r2_d_degraded", *MOVES[:2], *POINTS],
+    "F": ["network", "trained", "steps", "identity", "calibrated", "identity_ratio", "r2_taken", *MOVES, *POINTS],
     "G": ["distance", "r2_d", *MOVES, *POINTS],
 }
 HEADS = {
@@ -64,29 +64,24 @@ def rows() -> list[Row]:
         Row("small dense, random weights", "EF", dense, trained=False),
         Row("small dense, 5% identity pairs, not calibrated", "EF", dense, calibrated=False),
         Row("ours, 5% identity pairs, not calibrated", "EF", calibrated=False),
-        Row(siamese, "A", siamese), *_identity(dense, (0.0, 0.2)), Row("tile 64", "B", tile=64),
-        Row("spatial transformer", "D", source="spatial_transformer"),
-        Row(f"{OURS}, pre-trained", "A", pretrained=True), Row(f"{dense}, pre-trained", "A", dense, pretrained=True),
-        Row("radius 3, 1/1", "C", radius=3), Row("radius 1, 1/2", "C", shrink=2),
+        Row(siamese, "A", siamese), Row("ours, distance regressed", "E", regressed="distance"),
+        Row("spatial transformer", "D", source="spatial_transformer"), Row("tile 64", "B", tile=64),
+        Row(f"{OURS}, pre-trained", "A", pretrained=True), Row("radius 1, 1/2", "C", shrink=2),
         *(Row(f"distance {name}", "G", distance=name) for name in ("geodesic", "lie")),
-        Row("tile 96", "B", tile=96), *_identity(OURS, (0.0, 0.2)),
-        Row("radius 2, 1/1", "C", radius=2), Row("tile 192", "B", tile=192),
-        *(Row(f"{name}, pre-trained", "A", name, pretrained=True) for name in (paper, siamese)),
+        Row("radius 3, 1/1", "C", radius=3), *_identity((0.0, 0.2)), Row("tile 96", "B", tile=96),
+        Row("small dense, 6 times", "AEF", dense, longer=6),
+        Row("small dense, 6 times, distance regressed", "E", dense, longer=6, regressed="distance"),
+        Row("small dense, 6 times, not calibrated", "EF", dense, longer=6, calibrated=False),
+        *(Row(f"{name}, pre-trained", "A", name, pretrained=True) for name in (dense, siamese, paper)),
+        Row("tile 192", "B", tile=192), Row("radius 2, 1/1", "C", radius=2),
         *(Row(f"radius {radius}, 1/2", "C", shrink=2, radius=radius) for radius in (2, 3)),
-        Row("ours, distance regressed", "E", regressed="distance"),
     ]  # fmt: skip
 
 
-def _identity(network: str, shares: tuple[float, ...]) -> list[Row]:
-    names = [(share, f"{network}, {share:.0%} identity pairs") for share in shares]
-    return [
-        row
-        for share, name in names
-        for row in (
-            Row(name, "F", network, identity=share),
-            Row(f"{name}, not calibrated", "F", network, identity=share, calibrated=False),
-        )
-    ]
+def _identity(shares: tuple[float, ...]) -> list[Row]:
+    names = {share: f"ours, {share:.0%} identity pairs" for share in shares}
+    plain = [Row(f"{name}, not calibrated", "F", identity=share, calibrated=False) for share, name in names.items()]
+    return [*(Row(name, "F", identity=share) for share, name in names.items()), *plain]
 
 
 def read(path: Path) -> dict[str, dict[str, str]]:

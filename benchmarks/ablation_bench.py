@@ -63,6 +63,8 @@ class Row(NamedTuple):
     regressed: str = "theta"
     trained: bool = True
     """False: random weights, measured as they are."""
+    longer: int = 1
+    """How many times the steps of the others."""
     calibrated: bool = True
     distance: DistanceName = "euclidean"
 
@@ -111,10 +113,15 @@ class Bench:
         base = [self.made.model_dump(mode="json", include=kept), self.trained.degradation.model_dump(mode="json")]
         height, width = (length // row.shrink for length in self.size)
         return {
-            **row._asdict(), "resolution": f"{width}x{height}", "occupancy": self.occupancy(row),
-            "steps": self.given.steps, "batch": BATCH, "real_pairs": TEST_PAIRS if self._real(row) else 0,
+            **{name: value for name, value in row._asdict().items() if name != "longer"},
+            "resolution": f"{width}x{height}", "occupancy": self.occupancy(row),
+            "steps": self.steps(row), "batch": BATCH, "real_pairs": TEST_PAIRS if self._real(row) else 0,
             "digest": fingerprint(base, self.network(row), TEST_PAIRS, PROBE_TILES)[:8],
         }  # fmt: skip
+
+    def steps(self, row: Row) -> int:
+        """How many steps a row is trained for."""
+        return self.given.steps * row.longer
 
     def occupancy(self, row: Row) -> float:
         """The share that tiles need: of wider lines as much more, so that it takes as long a boundary."""
@@ -128,17 +135,17 @@ class Bench:
 
     def train(self, row: Row) -> tuple[InverseNet, float | None]:
         """The network of a row, and the milliseconds of one core that a step took; None if it was trained before."""
-        made = {"train_pairs": self.given.steps * BATCH, "val_pairs": 1, "probe_tiles": 1}
+        made = {"train_pairs": self.steps(row) * BATCH, "val_pairs": 1, "probe_tiles": 1}
         folders = [self.given.procedural] * row.pretrained + [self._samples(row)]
         stores = [PairStore(self._pairs(row, folder, made), "train") for folder in folders]
         net = self._initial(row, stores[-1])
         spread = euclidean(stores[-1].theta()).std()
         optimiser = OptimiserParams(name="adamw", learning_rate=self.network(row)[0], weight_decay=0.01, batch=BATCH,
-                                    steps=self.given.steps, warm_up=50, schedule="cosine", seed=1)  # fmt: skip
+                                    steps=self.steps(row), warm_up=50, schedule="cosine", seed=1)  # fmt: skip
 
         def batch(step: int) -> Pairs:
             # One schedule over all stores: the last one gets the small steps.
-            return stores[step * len(stores) // self.given.steps].batch(step, BATCH, seed=1)
+            return stores[step * len(stores) // self.steps(row)].batch(step, BATCH, seed=1)
 
         def loss(_: nn.Module, pairs: Pairs) -> dict[str, Tensor]:
             tile, warped, theta = reflect(pairs.tile, pairs.warped, pairs.theta, pairs.seed)

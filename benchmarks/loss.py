@@ -1,6 +1,6 @@
 """The loss at work: forward and backward on one 512x1024 map, against the published geometry and network.
 
-    python -m benchmarks.loss [--net FOLDER] [--threads N]
+    python -m benchmarks.loss [--net FOLDER ...] [--threads N]
 
 The published one: both maps resized to 672x1344, cut into 18 tiles of 224, concatenated, 100,385,164 parameters; made
 alive by a sigmoid, as its log_softmax over one channel has no gradient. Its weights are random: they cost the same.
@@ -48,11 +48,11 @@ class Published(nn.Module):
         return rearrange(resized, "b 1 (i h) (j w) -> (b i j) (h w)", h=224, w=224)
 
 
-def scene(height: int, width: int) -> Float[Tensor, "1 1 height width"]:
-    """The boundaries of a drawn scene."""
+def scene(height: int, width: int, net: InverseNet) -> Float[Tensor, "1 1 height width"]:
+    """The boundaries of a drawn scene, as wide as a network knows them."""
     params = ProceduralParams(name="procedural", train=1, val=1, test=1, size=(height, width), seed=0)
     labels = torch.from_numpy(open_procedural(params).splits["train"][0].read().labels)[None]
-    return boundaries(labels, num_classes=12)[0]
+    return boundaries(labels, num_classes=12, **net.settings.boundary.model_dump())[0]
 
 
 def predicted(boundary: Float[Tensor, "1 1 height width"]) -> Float[Tensor, "1 1 height width"]:
@@ -75,37 +75,37 @@ def medians(calls: dict[str, Callable[[], Tensor]]) -> dict[str, float]:
 def main() -> None:
     """Print the two tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--net", help="an inverse network of train_inverse; the packaged one by default")
+    parser.add_argument("--net", nargs="*", default=[], help="inverse networks of train_inverse, beside the packaged")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     published = InverseNet(SETTINGS).requires_grad_(False)
-    net = inverse_net.load(given.net) if given.net else inverse_net.pretrained()
-    print(
-        f"{given.threads} threads, torch {torch.__version__}, {platform.machine()}, medians of {RUNS}; a drawn scene\n"
-    )
+    nets = {"packaged": inverse_net.pretrained(), "packaged, pooling 2": inverse_net.pretrained(pooling=2)}
+    nets |= {name: inverse_net.load(name) for name in given.net}
+    print(f"{given.threads} threads, torch {torch.__version__}, {platform.machine()}; a drawn scene, {RUNS} runs\n")
 
-    boundary = scene(HEIGHT, WIDTH)
-    logits, theirs = predicted(boundary), Published(published)
-    times = medians({
-        "published geometry, 18 tiles of 224": lambda: theirs(logits, boundary),
-        **{f"ours, tile {net.settings.tile}{note}": (lambda loss=loss: loss(logits, boundary)) for note, loss in {
-            "": InverseFormLoss(net), ", uncalibrated": InverseFormLoss(net, calibrated=False),
-        }.items()},
-    })  # fmt: skip
-    _table(f"forward + backward on {HEIGHT}x{WIDTH}", times)
+    boundary = scene(HEIGHT, WIDTH, published)
+    calls = {"published geometry, 18 tiles of 224": _call(Published(published), boundary)}
+    for name, net in nets.items():
+        boundary = scene(HEIGHT, WIDTH, net)
+        for note, loss in (("", InverseFormLoss(net)), (", uncalibrated", InverseFormLoss(net, calibrated=False))):
+            calls[f"ours, {name}, tile {net.settings.tile}{note}"] = _call(loss, boundary)
+    _table(f"forward + backward on {HEIGHT}x{WIDTH}", medians(calls))
 
     # The same network on a map of its own size, so that nothing is resized on either side.
-    boundary = scene(672, 1344)
-    logits = predicted(boundary)
-    split, calibrated = InverseFormLoss(published, calibrated=False), InverseFormLoss(published)
+    boundary = scene(672, 1344, published)
     times = medians({
-        "published, both halves at once": lambda: theirs(logits, boundary),
-        "ours, the target's half without gradient": lambda: split(logits, boundary),
-        "ours, calibrated too": lambda: calibrated(logits, boundary),
+        "published, both halves at once": _call(Published(published), boundary),
+        "ours, the target's half without gradient": _call(InverseFormLoss(published, calibrated=False), boundary),
+        "ours, calibrated too": _call(InverseFormLoss(published), boundary),
     })  # fmt: skip
     _table("the same 100,385,164 parameters on 672x1344, 18 tiles", times)
+
+
+def _call(loss: nn.Module, boundary: Float[Tensor, "1 1 height width"]) -> Callable[[], Tensor]:
+    logits = predicted(boundary)
+    return lambda: loss(logits, boundary)
 
 
 def _table(title: str, times: dict[str, float]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inverseform.boundary import boundaries, probability_boundaries
     from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms, balanced_cross_entropy
-    from inverseform.distance import euclidean
+    from inverseform.distance import euclidean, geodesic, lie
     from inverseform.doctor import diagnose
     from inverseform.loss import InverseFormLoss
 
@@ -20,6 +20,8 @@ _ROOMS = {
     "boundaries": "boundary",
     "probability_boundaries": "boundary",
     "euclidean": "distance",
+    "geodesic": "distance",
+    "lie": "distance",
     "diagnose": "doctor",
     "balanced_cross_entropy": "boundary_aware",
     "BoundaryAwareLoss": "boundary_aware",
@@ -35,6 +37,8 @@ __all__ = [
     "boundaries",
     "diagnose",
     "euclidean",
+    "geodesic",
+    "lie",
     "probability_boundaries",
 ]
 

@@ -146,7 +146,7 @@ def _gate(contents: Contents) -> str:
         found = value if check.passed else f'<span class="missed">{value}, missed</span>'
         bound = f"at {'most' if check.at_most else 'least'} {check.threshold:g}"
         name = f'<th scope="row" class="wrap">{html.escape(check.name)}<small>{_ASKED[check.metric]}</small></th>'
-        rows.append(f"<tr>{name}<td>{found}</td><td>{bound}</td></tr>")
+        rows.append(f"<tr>{name}<td>{found}<small>{bound}</small></td></tr>")
     return (
         '<h2>The gate</h2><p class="soft">On held-out images.</p><div class="scroll"><table class="table"><tbody>'
         f"{''.join(rows)}</tbody></table></div>"

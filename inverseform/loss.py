@@ -22,6 +22,8 @@ from inverseform.settings import InputError
 from inverseform.tiling import tiles
 
 Reduction = Literal["mean", "sum"]
+_FEW = 0.8
+"""Share of occupied tiles up to which copying them out costs less than asking about the empty ones too."""
 
 
 def inverseform(
@@ -55,9 +57,9 @@ def inverseform(
     given, wanted = (rearrange(tiles(m, tile, stride=stride), "b n h w -> (b n) h w") for m in (predicted, target))
     occupied = wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)
     images = len(given) / count
-    # Taken out where that is free. A GPU would have to wait for their number and the compiler does not know it: there
-    # the work is the same however many they are, and the empty ones are multiplied away.
-    if not (wanted.is_cuda or torch.compiler.is_compiling()) and occupied.any():
+    # Taken out where that is free and pays. A GPU would have to wait for their number, which the compiler does not know
+    # either: there the work is the same however many they are, and the empty ones are multiplied away.
+    if not (wanted.is_cuda or torch.compiler.is_compiling()) and 0 < occupied.sum() <= _FEW * len(occupied):
         some = occupied.nonzero()[:, 0]
         given, wanted, occupied = (tensor.index_select(0, some) for tensor in (given, wanted, occupied))
     theta = net.estimate(given, wanted, calibrated=calibrated)

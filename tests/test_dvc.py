@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # pygtrie's, of which DVC makes its graph.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon:DeprecationWarning")
 
+PACKAGED = ("settings.json", "weights.safetensors")
 STAGES = ["ingest", "synthesize", "train_inverse", "train_segmentation", "evaluate", "export"]
 
 
@@ -32,7 +33,10 @@ def imported(stage: str, graph: grimp.ImportGraph) -> set[Path]:
         # Importing a.b.c runs a/__init__.py and a/b/__init__.py as well, with what they import.
         parents = {module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)}
         left |= (graph.find_modules_directly_imported_by(module) | parents) - found
-    return {_file(module) for module in found}
+    files = {_file(module) for module in found}
+    # The packaged network is read by the room that it lies in.
+    wing = Path("inverseform", "inverse_net")
+    return files | ({wing / "pretrained" / name for name in PACKAGED} if wing / "__init__.py" in files else set())
 
 
 def folded(files: set[Path]) -> list[str]:

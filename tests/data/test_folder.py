@@ -1,6 +1,4 @@
 import shutil
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -68,32 +66,6 @@ def test_capital_suffixes_count(raw):
     assert len(read_all(raw)) == 6
 
 
-def test_palette_labels_are_read_by_index(raw):
-    picture = Image.fromarray(IDS).convert("P")
-    picture.putdata(IDS.ravel().tolist())
-    picture.putpalette([7, 7, 7] * 256)
-    picture.save(label(raw))
-    assert (read_all(raw)[0].labels == TRUE).all()
-
-
-def test_labels_of_sixteen_bits_are_read(raw):
-    Image.fromarray(IDS.astype(np.uint16)).save(label(raw))
-    assert (read_all(raw)[0].labels == TRUE).all()
-
-
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_labels_of_few_bits_are_read_by_value(raw, depth):
-    ids = np.minimum(IDS, 2 if depth > 1 else 1)
-    bits = (ids[..., None] >> np.arange(depth)[::-1]) & 1
-    rows = np.packbits(bits.reshape(len(ids), -1).astype(bool), axis=1)
-    header = struct.pack(">IIBBBBB", ids.shape[1], ids.shape[0], depth, 0, 0, 0, 0)
-    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    chunks = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
-    png = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
-    label(raw).write_bytes(b"\x89PNG\r\n\x1a\n" + png)
-    assert (read_all(raw)[0].labels == ids).all()
-
-
 def test_colours_are_looked_up(raw):
     table = np.zeros((12, 3), dtype=np.uint8)
     table[:3] = SETTINGS["colours"]
@@ -109,30 +81,12 @@ def test_colours_are_looked_up(raw):
         read_all(raw, coloured)
 
 
-def test_an_ignored_id_that_names_a_class_hides_it(raw):
-    for path in raw.glob("*/labels/*.png"):
-        Image.fromarray(np.minimum(IDS, 2)).save(path)
-    assert (read_all(raw, params(ignore_index=0))[0].labels == np.where(IDS == 0, 255, np.minimum(IDS, 2))).all()
-
-
 @pytest.mark.parametrize("ignore", [None, 12])
 def test_a_value_outside_the_classes_is_named_and_counted(raw, ignore):
     with pytest.raises(
         InputError, match=r"a\.png: the value 11 is at row 0, column 3 \(2 pixels have it\).*3 classes have ids 0 to 2"
     ):
         read_all(raw, params(ignore_index=ignore))
-
-
-def test_a_large_value_does_not_wrap_into_a_class(raw):
-    Image.fromarray(IDS.astype(np.uint16) + 256).save(label(raw))
-    with pytest.raises(InputError, match="the value 256 is at row 0, column 0"):
-        read_all(raw)
-
-
-def test_colours_are_refused_where_ids_are_asked_for(raw):
-    Image.fromarray(np.zeros((*IDS.shape, 3), dtype=np.uint8)).save(label(raw))
-    with pytest.raises(InputError, match=r"has 3 channels.*set label_format: colours"):
-        read_all(raw)
 
 
 def test_jpeg_labels_are_refused_with_the_reason(raw):

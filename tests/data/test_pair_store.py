@@ -71,14 +71,6 @@ def test_where_a_pair_was_cut_is_kept_with_it(folder):
     assert table["column"].to_pylist() == list(range(100, 200, 2))
 
 
-@pytest.mark.parametrize("tile", [4, 5, 13, 64])
-def test_tiles_of_any_side_come_back(tmp_path, tile):
-    pairs = drawn(7, tile=tile)
-    pair_store.write(tmp_path / "val", 0, [(pairs, origin(pairs))], settings={"tile": tile})
-    pair_store.write_counts(tmp_path, {"val": 7})
-    assert same(next(PairStore(tmp_path, "val").all()), pairs)
-
-
 def test_rows_are_grouped_alike_however_they_come(folder):
     assert [shard.groups for shard in PairStore(folder, "train").shards] == [[8] * 6 + [2], [8] * 6 + [2], [8, 8, 7]]
     before = (folder / "train-00001.parquet").read_bytes()
