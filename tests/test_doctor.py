@@ -21,7 +21,7 @@ def examined(criterion, **options):
 @pytest.fixture(scope="module")
 def trained():
     """A network that was trained, shortly, on boundaries drawn with other seeds than the doctor's."""
-    return trained_net(SIDE)
+    return trained_net(SIDE, steps=170)
 
 
 def naive_geodesic(theta):
@@ -31,7 +31,7 @@ def naive_geodesic(theta):
 
 
 def test_our_loss_with_a_trained_network_is_well(trained):
-    diagnosis, found = examined(InverseFormLoss(trained), tiles=12)
+    diagnosis, found = examined(InverseFormLoss(trained), tiles=8)
     assert not diagnosis.sick, str(diagnosis)
     assert {"gradient", "finite", "zero", "direction", "growth", "network"} == set(found)
     assert found["gradient"].verdict == found["finite"].verdict == found["zero"].verdict == "well"

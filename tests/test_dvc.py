@@ -42,7 +42,7 @@ def imported(stage: str, graph: grimp.ImportGraph) -> set[Path]:
 def folded(files: set[Path]) -> list[str]:
     """The files as they are listed in dvc.yaml: a wing that is imported as a whole is one line."""
     wings = {file.parent for file in files if len(file.parts) > 2}
-    whole = {wing for wing in wings if set(_sources(wing)) <= files}
+    whole = {wing for wing in wings if (sources := set(_sources(wing))) and sources <= files}
     return sorted({str(file.parent if file.parent in whole else file) for file in files})
 
 

@@ -95,7 +95,10 @@ WRONG = {
     "synthesize__workers": [0, "two"],
     "train_inverse__optimiser__learning_rate": [0, "1e-3"],
     "train_inverse__optimiser__seed": [-1, 2**70],
-    "train_inverse__network__hidden": [[], [1, "a"]],
+    "train_inverse__init": ["imagenet"],
+    "train_inverse__network__pooling": [0, "one"],
+    "train_inverse__network__features": [[1, "a", 3]],
+    "train_inverse__network__levels": [[]],
     "train_segmentation__augment__crop": [[0, 128], [128, -1]],
     "train_segmentation__augment__flip": ["yes"],
     "evaluate__split": ["tst"],
@@ -194,10 +197,10 @@ def test_a_file_that_is_not_there_keeps_its_name(tmp_path):
 def test_overrides_change_what_they_name_however_deep_and_leave_the_rest():
     kind = section_class("train_inverse")
     plain = load_section(SHIPPED, "train_inverse", kind)
-    text = '{"optimiser": {"seed": 7}, "network": {"hidden": [8]}}'
+    text = '{"optimiser": {"seed": 7}, "network": {"features": [8, 8, 8]}}'
     changed = load_section(SHIPPED, "train_inverse", kind, overrides=text)
     assert changed.optimiser == plain.optimiser.model_copy(update={"seed": 7})
-    assert changed.network == plain.network.model_copy(update={"hidden": (8,)})
+    assert changed.network == plain.network.model_copy(update={"features": (8, 8, 8)})
     assert changed.degradation == plain.degradation
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float, Int64
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -53,6 +53,8 @@ class AlignmentParams(Settings):
     name: Literal["alignment"]
     pooling: int = Field(ge=1)
     """Tiles are averaged over squares of this many pixels first; 1 for none."""
+    smoothing: float = Field(ge=0, le=8)
+    """Standard deviation, in pixels after pooling, of a Gaussian under which both tiles are seen; 0 for none."""
     features: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels of the description of a tile: at 4 pixels, at 8, at 16."""
     levels: tuple[LevelParams, ...] = Field(min_length=1)
@@ -73,6 +75,10 @@ class Alignment(Network):
                 f"pixels; set the tile to {-(-tile // least) * least}"
             )
         self.pooling = params.pooling
+        # What is subsampled must be smooth first: else a gradient holds the pattern of the stem's blocks more than the
+        # way to the target, and points back the less often the better the network has become.
+        self.register_buffer("taps", _gaussian(params.smoothing), persistent=False)
+        self.taps: Tensor
         stem, fine, coarse = params.features
         # Every 4x4 block to a vector at once: its pattern holds the place of a line to a fraction of a pixel.
         self.stem = nn.Linear(_STEM**2, stem)
@@ -91,17 +97,10 @@ class Alignment(Network):
 
     def embed(self, target: Float[Tensor, "batch tile tile"]) -> tuple[Tensor, Tensor]:
         """The description of a tile on both lattices, each (batch, rows, columns, channels)."""
-        side = _STEM * self.pooling
-        blocks = rearrange(target, "batch (row i) (column j) -> batch row column (i j)", i=side, j=side)
-        fine = _convolve(self.fine, F.relu(F.linear(blocks, self._stem_weight(), self.stem.bias)))
+        pooled = F.avg_pool2d(target[:, None], self.pooling) if self.pooling > 1 else target[:, None]
+        blocks = rearrange(_smooth(pooled, self.taps), "b 1 (row i) (column j) -> b row column (i j)", i=_STEM, j=_STEM)
+        fine = _convolve(self.fine, F.relu(self.stem(blocks)))
         return _normalise(fine), _normalise(_convolve(self.coarse, F.relu(fine)))
-
-    def _stem_weight(self) -> Float[Tensor, "channels pixels"]:
-        """The stem's weights for blocks that were not averaged: pooling is linear, and done by them."""
-        if self.pooling == 1:
-            return self.stem.weight
-        share = self.stem.weight / self.pooling**2
-        return repeat(share, "channel (i j) -> channel (i p j q)", i=_STEM, p=self.pooling, q=self.pooling)
 
     def compare(
         self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
@@ -245,6 +244,25 @@ def _map(theta: Float[Tensor, "batch 3 3"], points: Float[Tensor, "*batch 2 cell
     """Where a transform sends points."""
     mapped = theta[:, :, :2] @ points + theta[:, :, 2:]
     return mapped[:, :2] / mapped[:, 2:]
+
+
+def _gaussian(sigma: float) -> Float[Tensor, " taps"]:
+    """Weights of a Gaussian that sum to 1; a single 1 for a width of 0."""
+    # 2.5 standard deviations hold 98.8% of it.
+    place = torch.arange(-round(2.5 * sigma), round(2.5 * sigma) + 1.0)
+    weight = torch.exp(-0.5 * (place / max(sigma, 1e-6)) ** 2)
+    return weight / weight.sum()
+
+
+def _smooth(
+    maps: Float[Tensor, "batch 1 height width"], taps: Float[Tensor, " taps"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Maps under a separable filter; what lies beyond them counts as they end."""
+    if len(taps) == 1:
+        return maps
+    reach = len(taps) // 2
+    padded = F.pad(maps, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(padded, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
 
 
 def _convolve(layer: nn.Module, maps: Maps) -> Float[Tensor, "batch _ _ channels_after"]:

@@ -45,8 +45,8 @@ def test_what_is_painted_later_lies_on_top():
 
 
 def test_a_polygon_its_mask_and_its_paint_cover_the_same_pixels():
-    filled, painted = canvas(), canvas()
-    outline = blob(random(3), 14, wobble=0.3, decay=1.5) + at(30.0, 20.0)
+    filled, painted = canvas(90, 90), canvas(90, 90)
+    outline = blob(random(3), 20, wobble=0.3, decay=1.5) + at(45.0, 45.0)
     filled.fill(outline, 77)
     painted.paint(painted.mask(outline), 77)
     assert np.array_equal(filled.labels, painted.labels)

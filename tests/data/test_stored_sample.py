@@ -53,7 +53,7 @@ def test_the_maps_alone_are_those_of_the_whole(prediction):
 @pytest.mark.parametrize("part", ["image", "labels", "boundary", "prediction"])
 def test_a_damaged_picture_is_told_with_where_its_row_is(part):
     kept = row()
-    broken = kept._replace(**{part: getattr(kept, part)[:-20]})
+    broken = kept._replace(**{part: getattr(kept, part)[: len(getattr(kept, part)) // 2]})
     with pytest.raises(InputError, match=r"shard 3, row 5: cannot be decoded"):
         decoded(broken, source="shard 3, row 5")
     if part in ("boundary", "prediction"):
