@@ -101,6 +101,11 @@ def test_noise_has_unit_size_and_is_smooth_over_its_period(period, octaves):
     assert np.abs(np.diff(canvas(200, 240).noise(2 * period, octaves), axis=1)).mean() < 0.75 * steps
 
 
+def test_more_octaves_leave_the_size_of_noise_as_it_is():
+    plain, rough = (canvas(200, 240).noise(16, octaves, roughness=1.0).std() for octaves in (1, 4))
+    assert rough == pytest.approx(plain, rel=0.3)
+
+
 def test_the_grid_is_x_and_y_of_every_pixel():
     grid = canvas().grid
     assert grid.shape == (40, 60, 2) and grid[7, 11].tolist() == [11, 7]

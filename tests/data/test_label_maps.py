@@ -70,6 +70,8 @@ def test_a_value_outside_the_classes_is_named_and_counted(label, ignore):
     told = r"a\.png: the value 11 is at row 0, column 3 \(2 pixels have it\).*3 classes have ids 0 to 2"
     with pytest.raises(InputError, match=told):
         ids(label(IDS), ignore=ignore)
+    with pytest.raises(InputError, match="the value 11 is"):
+        ids(label(IDS), ignore=ignore, classes=11)
     assert (ids(label(IDS), ignore=ignore, classes=12) == IDS).all()
 
 
