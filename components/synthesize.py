@@ -58,7 +58,6 @@ def synthesize(params: SynthesizeParams, *, samples: Input, pairs: Output, local
 def fit(params: SynthesizeParams, *, samples: Input, localiser: Output) -> Report:
     """Fit the localiser of the spatial transformer, which looks at the image (sec. 3.4), to tiles of train."""
     begun = time.monotonic()
-    chosen = params.spatial_transformer
     store, chosen = SampleStore.open(samples), params.spatial_transformer
 
     def fitted() -> tuple[Localiser, list[float]]:
