@@ -218,7 +218,13 @@ def start(toy, *arguments, do="write", text="a"):
     command = [sys.executable, "toy.py", *(arguments or OPTIONS)]
     if not arguments:
         command += ["--overrides", json.dumps({"do": do, "text": text})]
-    RUNNING.append(subprocess.Popen(command, cwd=toy, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True))
+    # What a shell runs in the background ignores SIGINT, and so would all that these tests start.
+    RUNNING.append(
+        subprocess.Popen(
+            command, cwd=toy, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    )  # fmt: skip
     return RUNNING[-1]
 
 

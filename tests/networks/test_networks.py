@@ -113,7 +113,7 @@ def test_an_inverse_network_is_not_taken_for_a_segmenter(tmp_path):
     from tests.drawn import small_net
 
     inverse_net.save(tmp_path / "net", small_net())
-    with pytest.raises(InputError, match=r"inverse_net/1' and 'inverseform\.segmenter/1' was expected"):
+    with pytest.raises(InputError, match=r"inverse_net/2' and 'inverseform\.segmenter/1' was expected"):
         networks.load(tmp_path / "net")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         networks.load(tmp_path / "nowhere")
