@@ -75,11 +75,10 @@ class Alignment(Network):
                 f"tile is {tile} and network.pooling {params.pooling}: this network needs a multiple of {least} "
                 f"pixels; set the tile to {-(-tile // least) * least}"
             )
-        self.pooling = params.pooling
         # What is subsampled must be smooth first: else a gradient holds the pattern of the stem's blocks more than the
         # way to the target, and points back the less often the better the network has become.
-        self.register_buffer("taps", _gaussian(params.smoothing), persistent=False)
-        self.taps: Tensor
+        self.register_buffer("band", _band(tile, params.pooling, params.smoothing), persistent=False)
+        self.band: Tensor
         stem, fine, coarse = params.features
         # Every 4x4 block to a vector at once: its pattern holds the place of a line to a fraction of a pixel.
         self.stem = nn.Linear(_STEM**2, stem)
@@ -98,8 +97,8 @@ class Alignment(Network):
 
     def embed(self, target: Float[Tensor, "batch tile tile"]) -> tuple[Tensor, Tensor]:
         """The description of a tile on both lattices, each (batch, rows, columns, channels)."""
-        pooled = F.avg_pool2d(target[:, None], self.pooling) if self.pooling > 1 else target[:, None]
-        blocks = rearrange(_smooth(pooled, self.taps), "b 1 (row i) (column j) -> b row column (i j)", i=_STEM, j=_STEM)
+        seen = self.band @ target @ self.band.T
+        blocks = rearrange(seen, "batch (row i) (column j) -> batch row column (i j)", i=_STEM, j=_STEM)
         fine = _convolve(self.fine, F.relu(self.stem(blocks)))
         return _normalise(fine), _normalise(_convolve(self.coarse, F.relu(fine)))
 
@@ -199,23 +198,19 @@ def _map(theta: Float[Tensor, "batch 3 3"], points: Float[Tensor, "*batch 2 cell
     return mapped[:, :2] / mapped[:, 2:]
 
 
-def _gaussian(sigma: float) -> Float[Tensor, " taps"]:
-    """Weights of a Gaussian that sum to 1; a single 1 for a width of 0."""
-    # 2.5 standard deviations hold 98.8% of it.
-    place = torch.arange(-round(2.5 * sigma), round(2.5 * sigma) + 1.0)
-    weight = torch.exp(-0.5 * (place / max(sigma, 1e-6)) ** 2)
-    return weight / weight.sum()
+def _band(tile: int, pooling: int, sigma: float) -> Float[Tensor, "pooled tile"]:
+    """The matrix that averages a line of a tile over `pooling` pixels and smooths it by a Gaussian of `sigma`.
 
-
-def _smooth(
-    maps: Float[Tensor, "batch 1 height width"], taps: Float[Tensor, " taps"]
-) -> Float[Tensor, "batch 1 height width"]:
-    """Maps under a separable filter; what lies beyond them counts as they end."""
-    if len(taps) == 1:
-        return maps
-    reach = len(taps) // 2
-    padded = F.pad(maps, (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(padded, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
+    Both are linear and separable, so that two products with it do a whole tile: on a CPU at half the time of a pooling
+    and a convolution of single channels. What lies beyond the tile counts as it ends.
+    """
+    side = tile // pooling
+    reach = round(2.5 * sigma)
+    # 2.5 standard deviations hold 98.8% of a Gaussian; for a width of 0 all of it lies in the middle.
+    weight = torch.exp(-0.5 * (torch.arange(-reach, reach + 1.0) / max(sigma, 1e-6)) ** 2)
+    padded = F.pad(torch.eye(side)[:, None], (reach, reach), mode="replicate")
+    smooth = F.conv1d(padded, (weight / weight.sum())[None, None])[:, 0].T
+    return smooth.repeat_interleave(pooling, dim=1) / pooling
 
 
 def _convolve(layer: nn.Module, maps: Maps) -> Float[Tensor, "batch _ _ channels_after"]:

@@ -15,11 +15,17 @@ def network(numbers=6, tile=32, seed=0, params=PARAMS):
 
 
 def test_smoothing_keeps_what_is_constant_and_a_width_of_0_is_none():
-    maps = torch.full((1, 1, 20, 24), 0.7)
-    assert torch.allclose(alignment._smooth(maps, alignment._gaussian(2.0)), maps)
-    noise = torch.rand(1, 1, 20, 24)
-    assert torch.equal(alignment._smooth(noise, alignment._gaussian(0.0)), noise)
-    assert alignment._smooth(noise, alignment._gaussian(1.0)).var() < noise.var() / 2
+    assert torch.allclose(alignment._band(24, 1, 2.0) @ torch.full((24, 1), 0.7), torch.full((24, 1), 0.7))
+    assert torch.equal(alignment._band(24, 1, 0.0), torch.eye(24))
+
+
+def test_a_band_is_an_average_and_then_a_gaussian():
+    line = torch.rand(48)
+    pooled = line.reshape(24, 2).mean(dim=1)
+    taps = torch.exp(-0.5 * (torch.arange(-4, 5) / 1.5) ** 2)
+    padded = torch.cat([pooled[:1].expand(4), pooled, pooled[-1:].expand(4)])
+    slow = torch.stack([(padded[k : k + 9] * taps / taps.sum()).sum() for k in range(24)])
+    assert torch.allclose(alignment._band(48, 2, 1.5) @ line, slow, atol=1e-6)
 
 
 def test_only_the_last_answer_has_a_gradient_outside_training_and_it_is_the_same():
