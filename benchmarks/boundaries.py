@@ -6,15 +6,13 @@ Both give the same map, which is checked first. Prints medians of several runs a
 """
 
 import platform
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from benchmarks.timing import median_ms
 from inverseform.boundary import boundaries
 
 HEIGHT, WIDTH, RUNS = 512, 1024, 5
@@ -34,17 +32,6 @@ def blobs(classes: int) -> Int64[Tensor, "1 height width"]:
     return F.interpolate(coarse.float(), size=(HEIGHT, WIDTH), mode="nearest")[0].long()
 
 
-def median_ms(function: Callable[[], object]) -> float:
-    """Median milliseconds of a call, after one that does not count."""
-    function()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        function()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
 def main() -> None:
     """Print the table."""
     print(f"{HEIGHT}x{WIDTH}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.processor()}")
@@ -54,8 +41,8 @@ def main() -> None:
         small = labels.to(torch.uint8)
         if not torch.equal(boundaries(small, num_classes=classes)[0], one_hot_sobel(labels, classes)):
             raise SystemExit(f"the two ways differ for {classes} classes")
-        ours = median_ms(lambda labels=small, classes=classes: boundaries(labels, num_classes=classes))
-        plain = median_ms(lambda labels=labels, classes=classes: one_hot_sobel(labels, classes))
+        ours = median_ms(lambda labels=small, classes=classes: boundaries(labels, num_classes=classes), repeats=RUNS)
+        plain = median_ms(lambda labels=labels, classes=classes: one_hot_sobel(labels, classes), repeats=RUNS)
         print(f"| {classes} | {ours:.1f} | {plain:.1f} | {plain / ours:.1f} |")
 
 

@@ -7,7 +7,6 @@ several runs, in time of the thread (what else the machine does is not counted),
 """
 
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmarks.timing import median_ms
 from inverseform.boundary import boundaries
 from inverseform.degradation import DEGRADATIONS, DegradationParams, degrade
 from inverseform.pairs import cut
@@ -34,15 +34,9 @@ def scene(height: int, width: int) -> Float[Tensor, "1 height width"]:
     return boundaries(labels, num_classes=9)[0][0]
 
 
-def median_ms(function: Callable[[], object]) -> float:
-    """Median milliseconds of the thread in a call, after one that does not count."""
-    function()
-    times = []
-    for _ in range(RUNS):
-        start = time.thread_time()
-        function()
-        times.append(1000 * (time.thread_time() - start))
-    return statistics.median(times)
+def measured(function: Callable[[], object]) -> float:
+    """Median milliseconds of the thread: the machine may have other work."""
+    return median_ms(function, repeats=RUNS, clock=time.thread_time)
 
 
 def main() -> None:
@@ -60,7 +54,7 @@ def main() -> None:
     tiles = {side: cut(boundary, origins, still, tile=side).float() for side in (64, 128)}
     for name, values in rows.items():
         params = DegradationParams.model_validate(values, strict=False)
-        times = [median_ms(lambda params=params, each=each: degrade(each, seeds, params)) for each in tiles.values()]
+        times = [measured(lambda params=params, each=each: degrade(each, seeds, params)) for each in tiles.values()]
         print(f"| {name} | {times[0]:.2f} | {times[1]:.2f} |")
     ranges = TransformRanges(translation=0.2, scale=(0.85, 1.18), rotation=12.0, shear=8.0, perspective=0.1)
     print("\n| cut, ms per 128 tiles | tile 64 | tile 128 |\n|:--|--:|--:|")
@@ -70,7 +64,7 @@ def main() -> None:
         ("homography", draw(COUNT, ranges, degrees_of_freedom=8, generator=torch.Generator().manual_seed(0))),
     ):
         times = [
-            median_ms(lambda side=side, theta=theta: cut(boundary, origins, theta, tile=side)) for side in (64, 128)
+            measured(lambda side=side, theta=theta: cut(boundary, origins, theta, tile=side)) for side in (64, 128)
         ]
         print(f"| {name} | {times[0]:.2f} | {times[1]:.2f} |")
 

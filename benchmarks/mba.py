@@ -9,13 +9,12 @@ numpy in the comparison, leave OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset.
 import argparse
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from benchmarks.timing import median_ms
 from inverseform.metrics.boundary import BoundaryAccuracy, ellipse, radii
 
 
@@ -54,17 +53,6 @@ def _gradient() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return lambda mask, kernel: cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_GRADIENT, kernel.astype(np.uint8)) > 0
 
 
-def median(function: Callable[[], object], *, repeats: int) -> float:
-    """Median time in milliseconds, after one call that is not timed."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,8 +74,8 @@ def main() -> None:
     print(f"{given.height} x {given.width}, {given.classes} classes, radii {radii(given.height, given.width)}")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     rows = {
-        "ours, with accuracy within 1, 2, 3, 5 px": median(ours, repeats=given.repeats),
-        f"per class and radius, {'OpenCV' if _has_opencv() else 'scipy'}": median(
+        "ours, with accuracy within 1, 2, 3, 5 px": median_ms(ours, repeats=given.repeats),
+        f"per class and radius, {'OpenCV' if _has_opencv() else 'scipy'}": median_ms(
             theirs, repeats=min(given.repeats, 3)
         ),
     }

@@ -13,7 +13,8 @@ from inverseform import spatial_transformer
 from inverseform.data.pair_store import Origin, Pairs
 from inverseform.data.sample_store import SampleStore
 from inverseform.data.stored_sample import Maps
-from inverseform.pairs import crop, cut, uniform
+from inverseform.noise import uniform
+from inverseform.pairs import crop, cut
 from inverseform.probes import probes
 from inverseform.sample import Sample
 from inverseform.settings import InputError

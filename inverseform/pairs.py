@@ -10,11 +10,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch import Tensor
 
-from inverseform.degradation import DegradationParams, degrade
 from inverseform.noise import uniform
 from inverseform.transform import identity
-
-__all__ = ["DegradationParams", "crop", "cut", "degrade", "pack", "reflect", "uniform", "unpack"]
 
 POINTS = 1 << 17
 """Pixels cut at a time."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inverseform.inverse_net import InverseNet
-from inverseform.transform import offsets
+from inverseform.transform import DegreesOfFreedom, from_offsets, offsets
 
 
 class Determination:
@@ -41,7 +41,7 @@ class Explained:
 
     def __init__(self, net: InverseNet) -> None:
         self.net = net
-        self.numbers = net.settings.degrees_of_freedom
+        self.numbers: DegreesOfFreedom = net.settings.degrees_of_freedom
         self.parts = {
             name: Determination(self.numbers)
             for name in ("r2", "r2_degraded", "r2_calibrated", "r2_degraded_calibrated")
@@ -56,12 +56,15 @@ class Explained:
         theta: Float[Tensor, "batch 3 3"],
     ) -> None:
         """Count a batch: target tiles, the same transformed by theta, and these as a network might predict them."""
-        numbers = self.net.settings.degrees_of_freedom
-        truth = offsets(theta, numbers)
+        truth = offsets(theta, self.numbers)
+        embedded = self.net.embed(tile)
+        bias = self.net.network.itself(tile, embedded)
         for name, predicted in (("r2", warped), ("r2_degraded", degraded)):
-            for suffix, calibrated in (("", False), ("_calibrated", True)):
-                estimate = self.net.estimate(predicted, tile, calibrated=calibrated)
-                self.parts[name + suffix].update(offsets(estimate, numbers), truth)
+            answer = self.net.compare(predicted, embedded)
+            self.parts[name].update(offsets(self.net.theta(answer), self.numbers), truth)
+            # As `estimate` calibrates; what depends on the target alone is had once for all four.
+            calibrated = from_offsets((answer - bias) * self.net.scale)
+            self.parts[f"{name}_calibrated"].update(offsets(calibrated, self.numbers), truth)
 
     def figures(self) -> dict[str, Any]:
         """Means over the parameters by name, and with `_each` those of each; None where nothing varied."""
