@@ -75,6 +75,7 @@ def rows() -> list[Row]:
         Row("small dense, 6 times, distance regressed", "E", dense, longer=6, regressed="distance"),
         Row("small dense, 6 times, not calibrated", "EF", dense, longer=6, calibrated=False),
         *(Row(f"{name}, pre-trained", "A", name, pretrained=True) for name in (dense, siamese, paper)),
+        Row("the published, tile 224", "A", "the published", tile=224),
         Row("tile 192", "B", tile=192), Row("radius 2, 1/1", "C", radius=2),
         *(Row(f"radius {radius}, 1/2", "C", shrink=2, radius=radius) for radius in (2, 3)),
     ]  # fmt: skip

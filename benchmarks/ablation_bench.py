@@ -42,6 +42,7 @@ OURS = "ours"
 NETWORKS: dict[str, tuple[float, dict[str, Any]]] = {
     "small dense": (1e-3, {"name": "dense", "pooling": 4, "hidden": [1024, 256]}),
     "the paper's dense": (1e-3, {"name": "dense", "pooling": 2, "hidden": [1000, 32]}),
+    "the published": (1e-3, {"name": "dense", "pooling": 1, "hidden": [1000, 32]}),
     "AET siamese": (1e-3, {"name": "siamese", "pooling": 4, "widths": [32, 64, 96, 128]}),
 }
 """Learning rate and settings; ours is that of `--params`."""
@@ -75,15 +76,18 @@ class Direct(InverseNet):
 
     def __init__(self, settings: InverseNetSettings, distances: Tensor) -> None:
         super().__init__(settings)
-        self.network = Dense(settings.network, settings.tile, 1)  # pyright: ignore[reportArgumentType]
+        self.network = Dense(settings.network, settings.tile // self.pooling, 1)  # pyright: ignore[reportArgumentType]
         self.mean, self.scale = distances.mean()[None], distances.std()[None]
 
     def theta(self, numbers: Tensor) -> Tensor:
         """The carrier of a distance."""
         return from_offsets(F.pad(numbers * self.scale + self.mean, (2, 3)))
 
-    def estimate(self, predicted: Tensor, target: Tensor, *, calibrated: bool = True) -> Tensor:
+    def estimate(
+        self, predicted: Tensor, target: Tensor, *, calibrated: bool = True, pooled: bool = False
+    ) -> Tensor:
         """The carrier of the distance, less that of the target from itself if calibrated."""
+        assert not pooled, "asked by figures alone, which have tiles as they are"
         numbers = self(predicted, target)
         with torch.no_grad():
             bias = self(target, target) + self.mean / self.scale if calibrated else 0

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from inverseform import inverse_net
 from inverseform.distance import DISTANCES, Distance, DistanceName
 from inverseform.inverse_net import InverseNet
+from inverseform.pooling import pool
 from inverseform.settings import InputError
 from inverseform.tiling import tiles
 
@@ -49,12 +50,20 @@ def inverseform(
         distance: Of a transform from the identity.
         reduction: `mean` over the counted tiles of all images, or the paper's `sum` over the tiles of an image,
             averaged over the images.
-        stride: Pixels from one tile to the next; the tile's side by default.
+        stride: Pixels from one tile to the next, a multiple of the network's pooling; the tile's side by default.
         calibrated: Whether the network's answer to the target and itself is taken off.
     """
-    tile = net.settings.tile
-    count = tiles(target, tile, stride=stride).shape[1]
-    given, wanted = (rearrange(tiles(m, tile, stride=stride), "b n h w -> (b n) h w") for m in (predicted, target))
+    tile, pooling = net.settings.tile, net.pooling
+    if stride is not None and stride % pooling:
+        raise InputError(
+            f"stride is {stride}: this network averages maps over squares of {pooling} pixels first; give a multiple "
+            f"of that, such as {-(-stride // pooling) * pooling}"
+        )
+    # Of whole maps: a tile that is used twice, or not at all, is averaged once, and less is moved from here on.
+    maps = [pool(each, pooling) for each in (predicted, target)]
+    cut = [tiles(each, tile // pooling, stride=stride and stride // pooling) for each in maps]
+    count = cut[0].shape[1]
+    given, wanted = (rearrange(each, "b n h w -> (b n) h w") for each in cut)
     occupied = wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)
     images = len(given) / count
     # Taken out where that is free and pays. A GPU would have to wait for their number, which the compiler does not know
@@ -62,7 +71,7 @@ def inverseform(
     if not (wanted.is_cuda or torch.compiler.is_compiling()) and 0 < occupied.sum() <= _FEW * len(occupied):
         some = occupied.nonzero()[:, 0]
         given, wanted, occupied = (tensor.index_select(0, some) for tensor in (given, wanted, occupied))
-    theta = net.estimate(given, wanted, calibrated=calibrated)
+    theta = net.estimate(given, wanted, calibrated=calibrated, pooled=True)
     total = (distance(theta) * occupied).sum()
     return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / images
 

@@ -132,8 +132,17 @@ class SampleStore:
             IndexError: There is none of that index.
             InputError: Its shard is damaged.
         """
-        row = StoredSample(**self._row(split, index, StoredSample._fields))
+        row = self.row(split, index)
         return decoded(row, source=f"{self._folder}: {split} sample {row.name}")
+
+    def row(self, split: str, index: int) -> StoredSample:
+        """Read one sample as its bytes.
+
+        Raises:
+            IndexError: There is none of that index.
+            InputError: Its shard is damaged.
+        """
+        return StoredSample(**self._row(split, index, StoredSample._fields))
 
     def maps(self, split: str, index: int) -> Maps:
         """Read and decode what synthesize needs of a sample; its image, most of the bytes, is not touched.

@@ -19,6 +19,7 @@ from inverseform.inverse_net.alignment import Alignment, AlignmentParams
 from inverseform.inverse_net.dense import Dense, DenseParams
 from inverseform.inverse_net.network import Embedded, Network
 from inverseform.inverse_net.siamese import Siamese, SiameseParams
+from inverseform.pooling import pool
 from inverseform.settings import InputError, Settings
 from inverseform.transform import DegreesOfFreedom, TransformRanges, from_offsets
 
@@ -64,6 +65,7 @@ class InverseNet(nn.Module):
     def __init__(self, settings: InverseNetSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.pooling: int = settings.network.pooling
         self.network = _build(settings)
         # What gives the answer its unit is kept in the settings, and moves with the network as buffers.
         self.register_buffer("mean", torch.tensor(settings.mean), persistent=False)
@@ -79,19 +81,23 @@ class InverseNet(nn.Module):
 
     def embed(self, target: Float[Tensor, "batch tile tile"]) -> Embedded:
         """All that the answer needs of the target."""
-        return self.network.embed(target)
+        return self.network.embed(pool(target, self.pooling))
 
     def compare(
         self, predicted: Float[Tensor, "batch tile tile"], embedded: Embedded
     ) -> Float[Tensor, "batch numbers"]:
         """The same as `forward`, with the target's share of the work done already."""
-        return self.network.compare(predicted, embedded)
+        return self.network.compare(pool(predicted, self.pooling), embedded)
+
+    def itself(self, target: Float[Tensor, "batch tile tile"], embedded: Embedded) -> Float[Tensor, "batch numbers"]:
+        """The answer to a tile and itself: what calibration takes off."""
+        return self.network.itself(pool(target, self.pooling), embedded)
 
     def refine(
         self, predicted: Float[Tensor, "batch tile tile"], target: Float[Tensor, "batch tile tile"]
     ) -> list[Float[Tensor, "batch numbers"]]:
         """All answers on the way to that of `forward`, which is the last: what training compares with the truth."""
-        return self.network.refine(predicted, self.embed(target))
+        return self.network.refine(pool(predicted, self.pooling), self.embed(target))
 
     def theta(self, numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch 3 3"]:
         """The transform that normalised offsets stand for."""
@@ -99,20 +105,29 @@ class InverseNet(nn.Module):
 
     def estimate(
         self,
-        predicted: Float[Tensor, "batch tile tile"],
-        target: Float[Tensor, "batch tile tile"],
+        predicted: Float[Tensor, "batch side side"],
+        target: Float[Tensor, "batch side side"],
         *,
         calibrated: bool = True,
+        pooled: bool = False,
     ) -> Float[Tensor, "batch 3 3"]:
         """The transform from `predicted` to `target`, both in [0, 1]; the target's share of it has no gradient.
 
         Calibrated, it stands for net(predicted, target) - net(target, target): what the network says of a tile and
         itself is taken off, so that a perfect prediction gives exactly the identity.
+
+        Args:
+            predicted: Tiles of predicted boundaries.
+            target: Those of the true ones.
+            calibrated: Whether that is done.
+            pooled: Whether the tiles are averaged over squares of `pooling` pixels already, as whole maps may be.
         """
+        if not pooled:
+            predicted, target = pool(predicted, self.pooling), pool(target, self.pooling)
         with torch.no_grad():
-            embedded = self.embed(target)
+            embedded = self.network.embed(target)
             bias = self.network.itself(target, embedded) if calibrated else None
-        numbers = self.compare(predicted, embedded)
+        numbers = self.network.compare(predicted, embedded)
         # The mean offset of the training pairs is in both answers and leaves with the bias.
         return self.theta(numbers) if bias is None else from_offsets((numbers - bias) * self.scale)
 
@@ -174,9 +189,15 @@ def pretrained(*, pooling: int = 1) -> InverseNet:
 
 
 def _build(settings: InverseNetSettings) -> Network:
-    network, tile, numbers = settings.network, settings.tile, settings.degrees_of_freedom
+    network, numbers = settings.network, settings.degrees_of_freedom
+    side, rest = divmod(settings.tile, network.pooling)
+    if rest or not side:
+        raise InputError(
+            f"tile is {settings.tile} and network.pooling {network.pooling}: the first must be a multiple of the "
+            f"second; set the tile to {side * network.pooling or network.pooling}"
+        )
     if isinstance(network, AlignmentParams):
-        return Alignment(network, tile, mean=settings.mean, scale=settings.scale)
+        return Alignment(network, side, mean=settings.mean, scale=settings.scale)
     if isinstance(network, SiameseParams):
-        return Siamese(network, tile, numbers)
-    return Dense(network, tile, numbers)
+        return Siamese(network, side, numbers)
+    return Dense(network, side, numbers)

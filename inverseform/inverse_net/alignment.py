@@ -22,14 +22,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from inverseform.inverse_net.least_squares import fit
-from inverseform.inverse_net.network import Network
-from inverseform.settings import InputError, Settings
+from inverseform.inverse_net.network import Network, demand_multiple
+from inverseform.settings import Settings
 from inverseform.transform import from_offsets, grid
 
 STRIDES = (8, 16)
 """Pixels (after pooling) of a cell, on the fine and on the coarse lattice of the pyramid."""
 _STEM = 4
-"""Pixels of the blocks that the stem describes."""
+"""Pixels (after pooling) of the blocks that the stem describes."""
 
 Maps = Float[Tensor, "batch row column channels"]
 """Channels last: a linear layer per cell, products of cells and convolutions all read them as they lie."""
@@ -40,8 +40,8 @@ class LevelParams(Settings):
 
     stride: Literal[8, 16]
     """Pixels of a cell."""
-    reach: int = Field(ge=1, le=8)
-    """Cells in each direction that a cell is compared with."""
+    reach: int = Field(ge=0, le=8)
+    """Cells in each direction that a cell is compared with; 0 compares it, channel by channel, with its like alone."""
     width: PositiveInt
     """Channels of its convolutions."""
     depth: int = Field(ge=1)
@@ -56,6 +56,8 @@ class AlignmentParams(Settings):
     """Tiles are averaged over squares of this many pixels first; 1 for none."""
     smoothing: float = Field(ge=0, le=8)
     """Standard deviation, in pixels after pooling, of a Gaussian under which both tiles are seen; 0 for none."""
+    subsampling: Literal[1, 2, 4]
+    """Of the smoothed tile squares of this many pixels are averaged: what a Gaussian leaves needs no more."""
     features: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Channels of the description of a tile: at 4 pixels, at 8, at 16."""
     levels: tuple[LevelParams, ...] = Field(min_length=1)
@@ -66,27 +68,23 @@ class Alignment(Network):
     """Coarse-to-fine correlation and weighted least squares."""
 
     def __init__(
-        self, params: AlignmentParams, tile: int, *, mean: tuple[float, ...], scale: tuple[float, ...]
+        self, params: AlignmentParams, side: int, *, mean: tuple[float, ...], scale: tuple[float, ...]
     ) -> None:
         super().__init__()
-        least = params.pooling * max(STRIDES)
-        if tile % least:
-            raise InputError(
-                f"tile is {tile} and network.pooling {params.pooling}: this network needs a multiple of {least} "
-                f"pixels; set the tile to {-(-tile // least) * least}"
-            )
+        demand_multiple(side, max(STRIDES), params.pooling)
         # What is subsampled must be smooth first: else a gradient holds the pattern of the stem's blocks more than the
         # way to the target, and points back the less often the better the network has become.
-        self.register_buffer("band", _band(tile, params.pooling, params.smoothing), persistent=False)
+        self.register_buffer("band", _band(side, params.smoothing, params.subsampling), persistent=False)
         self.band: Tensor
         stem, fine, coarse = params.features
         # Every 4x4 block to a vector at once: its pattern holds the place of a line to a fraction of a pixel.
-        self.stem = nn.Linear(_STEM**2, stem)
+        self.block = _STEM // params.subsampling
+        self.stem = nn.Linear(self.block**2, stem)
         self.fine = nn.Conv2d(stem, fine, 3, stride=2, padding=1)
         self.coarse = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
         channels: dict[int, int] = dict(zip(STRIDES, (fine, coarse), strict=True))
         self.levels = nn.ModuleList(
-            _Level(level, channels[level.stride], tile // params.pooling // level.stride, len(mean))
+            _Level(level, channels[level.stride], side // level.stride, len(mean))
             for level in params.levels
         )
         self.strides: list[int] = [level.stride for level in params.levels]
@@ -95,42 +93,47 @@ class Alignment(Network):
         self.mean: Tensor
         self.scale: Tensor
 
-    def embed(self, target: Float[Tensor, "batch tile tile"]) -> tuple[Tensor, Tensor]:
+    def embed(self, target: Float[Tensor, "batch side side"]) -> tuple[Tensor, Tensor]:
         """The description of a tile on both lattices, each (batch, rows, columns, channels)."""
         seen = self.band @ target @ self.band.T
-        blocks = rearrange(seen, "batch (row i) (column j) -> batch row column (i j)", i=_STEM, j=_STEM)
+        blocks = rearrange(seen, "batch (row i) (column j) -> batch row column (i j)", i=self.block, j=self.block)
         fine = _convolve(self.fine, F.relu(self.stem(blocks)))
         return _normalise(fine), _normalise(_convolve(self.coarse, F.relu(fine)))
 
     def compare(
-        self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
+        self, predicted: Float[Tensor, "batch side side"], embedded: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "batch numbers"]:
-        """Normalised offsets, with the target already described."""
-        return self._answers(self.embed(predicted), embedded, graph_of_all=False)[-1]
+        """Normalised offsets, with the target already described.
+
+        The value is that of the last answer, the gradient the mean over all of them: a coarse level is less exact, but
+        its way to the target is smoother, and more gradients of the mean point back than of any answer alone.
+        """
+        answers = self._answers(self.embed(predicted), embedded)
+        mean = torch.stack(answers).mean(dim=0)
+        # The difference is exactly 0, so that the value stays what it is to the last bit.
+        return answers[-1].detach() + (mean - mean.detach())
 
     def itself(
-        self, target: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
+        self, target: Float[Tensor, "batch side side"], embedded: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "batch numbers"]:
         """The answer to a tile and itself; one encoder serves both sides."""
-        return self._answers(embedded, embedded, graph_of_all=False)[-1]
+        return self._answers(embedded, embedded)[-1]
 
     def refine(
-        self, predicted: Float[Tensor, "batch tile tile"], embedded: tuple[Tensor, Tensor]
+        self, predicted: Float[Tensor, "batch side side"], embedded: tuple[Tensor, Tensor]
     ) -> list[Float[Tensor, "batch numbers"]]:
         """The answers of all levels, the last of which counts; all are trained."""
-        return self._answers(self.embed(predicted), embedded, graph_of_all=True)
+        return self._answers(self.embed(predicted), embedded)
 
     def _answers(
-        self, described: tuple[Tensor, Tensor], embedded: tuple[Tensor, Tensor], *, graph_of_all: bool
+        self, described: tuple[Tensor, Tensor], embedded: tuple[Tensor, Tensor]
     ) -> list[Float[Tensor, "batch numbers"]]:
         given: dict[int, Tensor] = dict(zip(STRIDES, described, strict=True))
         wanted: dict[int, Tensor] = dict(zip(STRIDES, embedded, strict=True))
         answers: list[Tensor] = []
         theta = None
-        for place, (stride, level) in enumerate(zip(self.strides, self.levels, strict=True), start=1):
-            # Only the last answer leads on to a loss: the graph of the others is built for training alone.
-            with torch.set_grad_enabled(torch.is_grad_enabled() and (graph_of_all or place == len(self.levels))):
-                answers.append(level(given[stride], wanted[stride], theta, self.mean, self.scale))
+        for stride, level in zip(self.strides, self.levels, strict=True):
+            answers.append(level(given[stride], wanted[stride], theta, self.mean, self.scale))
             # Where to look next is no matter of the gradient: at the true transform it does not change the answer.
             theta = from_offsets(answers[-1].detach() * self.scale + self.mean)
         return answers
@@ -142,7 +145,8 @@ class _Level(nn.Module):
     def __init__(self, params: LevelParams, channels: int, side: int, numbers: int) -> None:
         super().__init__()
         self.side, self.numbers = side, numbers
-        around = (2 * params.reach + 1) ** 2
+        self.reach = params.reach
+        around = (2 * params.reach + 1) ** 2 if params.reach else channels
         self.mix = nn.Linear(around + 2 * channels, params.width)
         self.look = nn.ModuleList(nn.Conv2d(params.width, params.width, 3, padding=1) for _ in range(params.depth))
         self.say = nn.Linear(params.width, 5)
@@ -164,9 +168,10 @@ class _Level(nn.Module):
         scale: Float[Tensor, " numbers"],
     ) -> Float[Tensor, "batch numbers"]:
         if theta is not None:
-            there = rearrange(_map(theta, self.centres), "batch xy (row column) -> batch row column xy", row=self.side)
-            target = F.grid_sample(target.movedim(-1, 1), there, align_corners=False).movedim(1, -1)
-        values = torch.cat([self._correlate(predicted, target), F.relu(predicted), F.relu(target)], dim=-1)
+            target = _sample(target, _map(theta, self.centres))
+        # Where the level before has left less than a cell, the convolutions see the cells around for themselves.
+        alike = self._correlate(predicted, target) if self.reach else predicted * target
+        values = torch.cat([alike, F.relu(predicted), F.relu(target)], dim=-1)
         values = F.relu(self.mix(values))
         for look in self.look:
             values = F.relu(_convolve(look, values))
@@ -192,25 +197,44 @@ class _Level(nn.Module):
         return near.unflatten(1, (self.side, self.side))
 
 
+def _sample(maps: Maps, points: Float[Tensor, "batch 2 cells"]) -> Maps:
+    """Maps read at a point for each of their cells, bilinear, 0 beyond them; points in [-1, 1], without a gradient.
+
+    The same as `grid_sample`, which takes three times as long on the CPU as the channels come last here: a point is a
+    weighted sum of four rows of a table.
+    """
+    batch, side, _, channels = maps.shape
+    x, y = ((points + 1) * (side / 2) - 0.5).unbind(dim=1)
+    left, top = x.floor(), y.floor()
+    columns = torch.stack([left, left + 1, left, left + 1], dim=-1)
+    rows = torch.stack([top, top, top + 1, top + 1], dim=-1)
+    weight = (1 - (x[..., None] - columns).abs()) * (1 - (y[..., None] - rows).abs())
+    weight = weight * ((columns >= 0) & (columns < side) & (rows >= 0) & (rows < side))
+    cells = (rows.clamp(0, side - 1) * side + columns.clamp(0, side - 1)).long()
+    cells = cells + side**2 * torch.arange(batch, device=maps.device)[:, None, None]
+    table = maps.reshape(-1, channels)
+    each = F.embedding_bag(cells.flatten(0, 1), table, per_sample_weights=weight.flatten(0, 1), mode="sum")
+    return each.view(maps.shape)
+
+
 def _map(theta: Float[Tensor, "batch 3 3"], points: Float[Tensor, "*batch 2 cells"]) -> Float[Tensor, "batch 2 cells"]:
     """Where a transform sends points."""
     mapped = theta[:, :, :2] @ points + theta[:, :, 2:]
     return mapped[:, :2] / mapped[:, 2:]
 
 
-def _band(tile: int, pooling: int, sigma: float) -> Float[Tensor, "pooled tile"]:
-    """The matrix that averages a line of a tile over `pooling` pixels and smooths it by a Gaussian of `sigma`.
+def _band(side: int, sigma: float, step: int) -> Float[Tensor, "kept side"]:
+    """The matrix that smooths a line of a tile by a Gaussian of `sigma` pixels and averages it over `step` of them.
 
-    Both are linear and separable, so that two products with it do a whole tile: on a CPU at half the time of a pooling
-    and a convolution of single channels. What lies beyond the tile counts as it ends.
+    Both are linear and separable, so that two products with it do a whole tile: on a CPU at half the time of
+    convolutions of single channels. What lies beyond the tile counts as it ends.
     """
-    side = tile // pooling
     reach = round(2.5 * sigma)
     # 2.5 standard deviations hold 98.8% of a Gaussian; for a width of 0 all of it lies in the middle.
     weight = torch.exp(-0.5 * (torch.arange(-reach, reach + 1.0) / max(sigma, 1e-6)) ** 2)
     padded = F.pad(torch.eye(side)[:, None], (reach, reach), mode="replicate")
     smooth = F.conv1d(padded, (weight / weight.sum())[None, None])[:, 0].T
-    return smooth.repeat_interleave(pooling, dim=1) / pooling
+    return smooth.unflatten(0, (-1, step)).mean(dim=1)
 
 
 def _convolve(layer: nn.Module, maps: Maps) -> Float[Tensor, "batch _ _ channels_after"]:

@@ -4,13 +4,12 @@ from itertools import pairwise
 from typing import Literal
 
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from inverseform.inverse_net.network import Network
-from inverseform.settings import InputError, Settings
+from inverseform.settings import Settings
 
 
 class DenseParams(Settings):
@@ -30,29 +29,23 @@ class Dense(Network):
     used for several predictions.
     """
 
-    def __init__(self, params: DenseParams, tile: int, numbers: int) -> None:
+    def __init__(self, params: DenseParams, side: int, numbers: int) -> None:
         super().__init__()
-        self.pooling = pooling = params.pooling
-        if tile % pooling:
-            raise InputError(
-                f"tile is {tile} and network.pooling {pooling}: the first must be a multiple of the second; "
-                f"set the tile to {tile // pooling * pooling or pooling}"
-            )
-        widths = (2 * (tile // pooling) ** 2, *params.hidden, numbers)
+        widths = (2 * side**2, *params.hidden, numbers)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
-    def embed(self, target: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch hidden"]:
+    def embed(self, target: Float[Tensor, "batch side side"]) -> Float[Tensor, "batch hidden"]:
         """The target's share of the first layer, its bias included."""
         first = self._first
         # The target is the second half of the first layer's inputs; its weights here, the prediction's in `compare`.
-        return F.linear(self._flat(target), first.weight[:, first.in_features // 2 :], first.bias)
+        return F.linear(target.flatten(1), first.weight[:, first.in_features // 2 :], first.bias)
 
     def compare(
-        self, predicted: Float[Tensor, "batch tile tile"], embedded: Float[Tensor, "batch hidden"]
+        self, predicted: Float[Tensor, "batch side side"], embedded: Float[Tensor, "batch hidden"]
     ) -> Float[Tensor, "batch numbers"]:
         """Normalised offsets, with the target's share of the first layer already known."""
         first = self._first
-        values = embedded + F.linear(self._flat(predicted), first.weight[:, : first.in_features // 2])
+        values = embedded + F.linear(predicted.flatten(1), first.weight[:, : first.in_features // 2])
         for layer in self.layers[1:]:
             values = layer(F.relu(values))
         return values
@@ -62,8 +55,3 @@ class Dense(Network):
         layer = self.layers[0]
         assert isinstance(layer, nn.Linear)  # for the type checker: a ModuleList forgets
         return layer
-
-    def _flat(self, tile: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch pixels"]:
-        # The average, not the largest: it keeps a gradient for every pixel of a prediction.
-        pooled = F.avg_pool2d(tile, self.pooling)
-        return rearrange(pooled, "batch row column -> batch (row column)")

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from inverseform.inverse_net.network import Network
-from inverseform.settings import InputError, Settings
+from inverseform.inverse_net.network import Network, demand_multiple
+from inverseform.settings import Settings
 
 
 class SiameseParams(Settings):
@@ -30,28 +30,22 @@ class SiameseParams(Settings):
 class Siamese(Network):
     """AET's convolutional siamese network."""
 
-    def __init__(self, params: SiameseParams, tile: int, numbers: int) -> None:
+    def __init__(self, params: SiameseParams, side: int, numbers: int) -> None:
         super().__init__()
-        self.pooling = params.pooling
-        least = params.pooling * 2 ** (len(params.widths) - 1)
-        if tile % least:
-            raise InputError(
-                f"tile is {tile}: this siamese network halves it down to parts of {least} pixels, so it must be a "
-                f"multiple of that; set the tile to {-(-tile // least) * least}, or give fewer network.widths"
-            )
+        demand_multiple(side, 2 ** (len(params.widths) - 1), params.pooling)
         blocks = [_block(a, b) for a, b in pairwise((1, *params.widths))]
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(2 * params.widths[-1], numbers)
 
-    def embed(self, target: Float[Tensor, "batch tile tile"]) -> Float[Tensor, "batch channels"]:
+    def embed(self, target: Float[Tensor, "batch side side"]) -> Float[Tensor, "batch channels"]:
         """The encoded target."""
-        values = F.avg_pool2d(target[:, None], self.pooling)
+        values = target[:, None]
         for place, block in enumerate(self.blocks):
             values = block(F.avg_pool2d(values, 2) if place else values)
         return values.mean(dim=(-2, -1))
 
     def compare(
-        self, predicted: Float[Tensor, "batch tile tile"], embedded: Float[Tensor, "batch channels"]
+        self, predicted: Float[Tensor, "batch side side"], embedded: Float[Tensor, "batch channels"]
     ) -> Float[Tensor, "batch numbers"]:
         """Normalised offsets, with the target already encoded."""
         return self.head(torch.cat([self.embed(predicted), embedded], dim=1))

@@ -58,7 +58,7 @@ class Explained:
         """Count a batch: target tiles, the same transformed by theta, and these as a network might predict them."""
         truth = offsets(theta, self.numbers)
         embedded = self.net.embed(tile)
-        bias = self.net.network.itself(tile, embedded)
+        bias = self.net.itself(tile, embedded)
         for name, predicted in (("r2", warped), ("r2_degraded", degraded)):
             answer = self.net.compare(predicted, embedded)
             self.parts[name].update(offsets(self.net.theta(answer), self.numbers), truth)

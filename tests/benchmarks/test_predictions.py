@@ -3,8 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.predictions import probabilities, write
+from benchmarks.predictions import Predictor, probabilities, write, write_store
 from inverseform import networks
+from inverseform.data.dataset import decode_map
+from inverseform.data.sample_store import SampleStore
 from inverseform.settings import InputError
 from tests.drawn import CLASSES, sample_store
 
@@ -30,7 +32,10 @@ def test_every_image_gets_its_probabilities_at_its_size_in_the_folder_that_inges
     # At a width that no stride divides.
     store = sample_store(tmp_path / "samples", train=2, val=1, height=50, width=71)
     segmenter = save_segmenter(tmp_path / "segmenter")
-    assert write(tmp_path / "samples", segmenter, tmp_path / "raw", splits=[]) == {"train": 2, "val": 1}
+    predictor = Predictor(tmp_path / "samples", segmenter)
+    write(predictor, tmp_path / "raw", splits=store.splits)
+    write_store(predictor, tmp_path / "again", splits=store.splits)
+    again = SampleStore.open(tmp_path / "again")
     network, card = networks.load(segmenter)
     for split, count in store.info.counts.items():
         assert len(list((tmp_path / "raw" / split / "predictions").iterdir())) == count
@@ -42,12 +47,16 @@ def test_every_image_gets_its_probabilities_at_its_size_in_the_folder_that_inges
             assert expected.shape == sample.boundary.shape
             assert np.abs(np.asarray(picture) / 255 - expected[0].numpy()).max() <= 0.5 / 255 + 1e-6
             assert len(np.unique(picture)) > 1
+            row = again.row(split, index)
+            assert row._replace(prediction=None) == store.row(split, index)
+            assert np.array_equal(decode_map(row.prediction, source=""), np.asarray(picture))
 
 
 def test_a_network_without_a_boundary_head_and_a_split_that_is_not_there_are_refused(tmp_path):
     sample_store(tmp_path / "samples", train=1, val=0, height=32, width=32)
     segmenter = save_segmenter(tmp_path / "segmenter", boundary_head=False)
+    predictor = Predictor(tmp_path / "samples", segmenter)
     with pytest.raises(InputError, match=r"has no boundary head; train it with network\.boundary_head: true"):
-        write(tmp_path / "samples", segmenter, tmp_path / "raw", splits=["train"])
-    with pytest.raises(InputError, match=r"--splits tset: .* has train, val; name one of them"):
-        write(tmp_path / "samples", segmenter, tmp_path / "raw", splits=["tset"])
+        write(predictor, tmp_path / "raw", splits=["train"])
+    with pytest.raises(InputError, match=r"--splits tset: .* have train, val; name some of them"):
+        write_store(predictor, tmp_path / "again", splits=["tset"])

@@ -12,8 +12,8 @@ from inverseform.transform import from_offsets
 from tests.drawn import small_net
 
 ALIGNMENT = AlignmentParams(
-    name="alignment", pooling=1, smoothing=1.0, features=(4, 6, 8),
-    levels=(LevelParams(stride=16, reach=1, width=8, depth=1), LevelParams(stride=8, reach=1, width=8, depth=1)),
+    name="alignment", pooling=1, smoothing=1.0, subsampling=2, features=(4, 6, 8),
+    levels=(LevelParams(stride=16, reach=1, width=8, depth=1), LevelParams(stride=8, reach=0, width=8, depth=1)),
 )  # fmt: skip
 
 

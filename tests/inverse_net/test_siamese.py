@@ -25,5 +25,5 @@ def test_it_does_not_see_where_in_the_tile_a_pattern_lies():
 
 
 def test_a_tile_that_cannot_be_halved_so_often_is_refused():
-    with pytest.raises(InputError, match=r"tile is 18: .*parts of 4 pixels.*set the tile to 20"):
-        Siamese(PARAMS, 18, 6)
+    with pytest.raises(InputError, match=r"tile is 18 and .*parts of 4 pixels.*set the tile to 20"):
+        Siamese(PARAMS, 9, 6)
