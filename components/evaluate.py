@@ -25,6 +25,7 @@ from inverseform.networks import Card, Segmenter
 from inverseform.overlay import Drawn, keep_worst, strip
 from inverseform.plots import Points, read_curves
 from inverseform.report import Contents, render
+from inverseform.scores import InferenceParams
 from inverseform.settings import InputError, Settings
 
 CONFUSION_ROWS = 5000
@@ -49,6 +50,8 @@ class EvaluateParams(Settings):
     """Which samples are looked at."""
     overlays: int = Field(ge=0)
     """How many of the worst samples are drawn."""
+    inference: InferenceParams
+    """How the network is shown an image; `inverseform predict` has the same settings."""
     gate: GateParams
 
 
@@ -76,7 +79,8 @@ def evaluate(
     _check_classes(card, store, segmenter=segmenter, samples=samples)
     # Read before the long part: what is wrong with it shows in a second.
     terms = read_curves(curves)
-    judged = judge(network.without_boundary_head(), card, store, split=params.split, overlays=params.overlays)
+    bare = network.without_boundary_head()
+    judged = judge(bare, card, store, split=params.split, overlays=params.overlays, inference=params.inference)
     figures = summary(judged)
     verdict = {**decide(figures, params.gate), "segmenter": weights.digest(segmenter)}
     iou = dict(zip(card.classes, judged.confusion.scores().iou, strict=True))
@@ -90,7 +94,9 @@ def evaluate(
     return {**defined, "passed": verdict["passed"], "seconds": time.monotonic() - start}
 
 
-def judge(network: Segmenter, card: Card, store: SampleStore, *, split: str, overlays: int) -> Judged:
+def judge(
+    network: Segmenter, card: Card, store: SampleStore, *, split: str, overlays: int, inference: InferenceParams
+) -> Judged:
     """Segment every sample of a split and count what is right; memory stays flat."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
@@ -99,7 +105,11 @@ def judge(network: Segmenter, card: Card, store: SampleStore, *, split: str, ove
         for index in track(range(store.size(split)), description=f"evaluate {split}", total=store.size(split)):
             sample = store.sample(split, index)
             predicted = segment(
-                lambda images: network(images).segmentation, sample.image.to(device), mean=card.mean, std=card.std
+                lambda images: network(images).segmentation,
+                sample.image.to(device),
+                mean=card.mean,
+                std=card.std,
+                inference=inference,
             )
             labels = sample.labels.to(device)
             judged.confusion.update(predicted, labels)

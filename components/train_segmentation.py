@@ -14,15 +14,18 @@ from components import stage
 from components.progress import track
 from components.stage import Input, Output, Report, Scratch
 from inverseform import networks, weights
-from inverseform.boundary_aware import BoundaryAwareLoss, LossParams
+from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms
+from inverseform.coupling import LossParams, gamma_at, gradient_cosine, gradient_norms
 from inverseform.data.augment import AugmentParams, augment
 from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import load as load_inverse_net
 from inverseform.loss import InverseFormLoss
-from inverseform.networks import Card, NetworkParams, normalise
+from inverseform.networks import Card, NetworkParams, SmpParams, normalise
+from inverseform.networks.smp import normalisation
+from inverseform.sample import Prediction
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
-from inverseform.training.loop import train
+from inverseform.training.loop import ends_a_row, train
 from inverseform.training.optimiser import OptimiserParams
 
 Channels = tuple[float, float, float]
@@ -32,6 +35,7 @@ Channels = tuple[float, float, float]
 class Batch(NamedTuple):
     """What a step of training sees."""
 
+    step: int
     images: UInt8[Tensor, "batch 3 height width"]
     labels: UInt8[Tensor, "batch height width"]
 
@@ -62,12 +66,20 @@ def train_segmentation(
     criterion = loss_of(params.loss, store, inverse_net).to(device)
     torch.manual_seed(params.optimiser.seed)
     network = networks.build(params.network, num_classes=len(store.info.classes)).to(device)
-    mean, std = image_statistics(store)
+    # Weights that were learned elsewhere know the images as they were normalised there.
+    known = normalisation(params.network) if isinstance(params.network, SmpParams) else None
+    mean, std = known or image_statistics(store)
+    steps_in_all = params.optimiser.steps
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images, labels = (field.to(device) for field in batch)
+        images, labels = batch.images.to(device), batch.labels.to(device)
         prediction = model(normalise(images, mean=mean, std=std))
-        return criterion(prediction.segmentation, labels, boundary_logits=prediction.boundary)._asdict()
+        terms = criterion(
+            prediction.segmentation, labels, boundary_logits=prediction.boundary, auxiliary=prediction.auxiliary,
+            boundary_at_scales=prediction.boundary_at_scales, gamma=gamma_at(params.loss, batch.step / steps_in_all),
+        )  # fmt: skip
+        told = gradients(criterion, terms, prediction) if ends_a_row(batch.step, steps_in_all) else {}
+        return {**terms._asdict(), **told}
 
     # By contents, not by paths or dates: a pod's folders are new each time it is started.
     run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
@@ -105,8 +117,22 @@ def loss_of(params: LossParams, store: SampleStore, inverse_net: Input) -> Bound
             f"{inverse_net} was trained on boundaries made with {net.settings.boundary} and the samples have "
             f"{store.info.boundary}; run `dvc repro` so that both come from the same ingest"
         )
-    inverse = InverseFormLoss(net, distance=params.distance)
-    return BoundaryAwareLoss(inverse, beta=params.beta, gamma=params.gamma, num_classes=len(store.info.classes))
+    inverse, classes = InverseFormLoss(net, distance=params.distance), len(store.info.classes)
+    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=class_counts(store))
+
+
+def gradients(criterion: BoundaryAwareLoss, terms: LossTerms, prediction: Prediction) -> dict[str, Tensor]:
+    """How strongly each weighted term pulls at class and boundary logits, and whether InverseForm and the first agree.
+
+    What shows at once whether a term does anything: a norm of 0 is a dead one.
+    """
+    weighted = {name: term for name, term in criterion.weighted(terms).items() if term.requires_grad}
+    places = {"classes": prediction.segmentation, "boundary": prediction.boundary}
+    told = gradient_norms(weighted, {name: logits for name, logits in places.items() if logits is not None})
+    if "inverseform" in weighted:
+        pull = gradient_cosine(weighted["inverseform"], weighted["segmentation"], prediction.segmentation)
+        told["cosine_inverseform_segmentation"] = pull
+    return told
 
 
 def draw_batch(store: SampleStore, params: TrainSegmentationParams, step: int) -> Batch:
@@ -119,13 +145,26 @@ def draw_batch(store: SampleStore, params: TrainSegmentationParams, step: int) -
         sample = store.sample("train", _order(seed, epoch, count)[place])
         parts.append(augment(sample, params.augment, generator=generator))
     images, labels = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
-    return Batch(images, labels)
+    return Batch(step, images, labels)
 
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, count: int) -> list[int]:
     """The order of an epoch; two are kept, as a batch may lie in both."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
+
+
+def class_counts(store: SampleStore) -> list[int]:
+    """Pixels of each class in the training labels; from evenly spread samples."""
+    counts = torch.zeros(256, dtype=torch.int64)
+    for index in _spread(store):
+        counts += torch.bincount(store.sample("train", index).labels.flatten().long(), minlength=256)
+    return counts[: len(store.info.classes)].tolist()
+
+
+def _spread(store: SampleStore, most: int = 256) -> range:
+    """At most so many training samples, evenly spread."""
+    return range(0, store.size("train"), max(1, -(-store.size("train") // most)))
 
 
 def image_statistics(
@@ -139,7 +178,7 @@ def image_statistics(
             f"`dvc repro ingest`"
         )
     total, square, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
-    for index in range(0, count, -(-count // most)):
+    for index in _spread(store, most):
         # In double precision, as the variance below is the difference of two large sums.
         image = store.sample("train", index).image.double() / 255
         total += image.sum(dim=(1, 2))

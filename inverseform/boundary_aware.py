@@ -9,27 +9,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Integer
-from pydantic import Field
 from torch import Tensor, nn
 
-from inverseform.boundary import boundaries, probability_boundaries
-from inverseform.distance import DistanceName
+from inverseform.boundary import boundaries
+from inverseform.coupling import BoundaryFrom, BoundaryOutput, LossParams, class_boundary_logits, debias
 from inverseform.loss import InverseFormLoss, enlarge
 from inverseform.sample import IGNORE_INDEX
-from inverseform.settings import InputError, Settings
-
-SegmentationLoss = Callable[[Tensor, Tensor], Tensor]
-
-
-class LossParams(Settings):
-    """The weights of eq. (6)."""
-
-    beta: float = Field(ge=0)
-    """Weight of the balanced boundary cross entropy."""
-    gamma: float = Field(ge=0)
-    """Weight of the InverseForm term; 0 leaves it out."""
-    distance: DistanceName
-    """Which distance of a transform from the identity the InverseForm term is."""
+from inverseform.segmentation_loss import SegmentationLoss, cross_entropy
+from inverseform.settings import InputError
 
 
 class LossTerms(NamedTuple):
@@ -39,6 +26,11 @@ class LossTerms(NamedTuple):
     segmentation: Float[Tensor, ""]
     boundary: Float[Tensor, ""]
     inverseform: Float[Tensor, ""]
+    """0 while gamma is 0: it is not computed then."""
+    auxiliary: Float[Tensor, ""]
+    """Segmentation loss of the side outputs, times the weight that each brings."""
+    gamma: Float[Tensor, ""]
+    """What InverseForm was multiplied by."""
 
 
 def balanced_cross_entropy(
@@ -58,19 +50,6 @@ def balanced_cross_entropy(
     return (means[0] + means[1]) / 2
 
 
-def cross_entropy(
-    logits: Float[Tensor, "batch classes height width"],
-    labels: Integer[Tensor, "batch height width"],
-    *,
-    ignore_index: int = IGNORE_INDEX,
-) -> Float[Tensor, ""]:
-    """Pixel-wise cross entropy L_xe of eq. (6): mean over the pixels whose class is known; 0, not nan, over none."""
-    labels = labels.long()
-    # torch's own mean would be 0/0 over a crop that is ignored as a whole.
-    total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
-    return total / (labels != ignore_index).sum().clamp(min=1)
-
-
 class BoundaryAwareLoss(nn.Module):
     """Eq. (6): segmentation loss + beta * balanced boundary cross entropy + gamma * InverseForm.
 
@@ -81,7 +60,11 @@ class BoundaryAwareLoss(nn.Module):
         num_classes: How many classes there are.
         ignore_index: Label of a pixel whose class is not known.
         segmentation_loss: Takes logits and labels (int64) at the same size; cross entropy by default.
-        boundary_weights: Weights of several boundary maps, made to sum to 1; equal by default.
+        boundary_weights: Weights of several boundary maps of a head, made to sum to 1; equal by default.
+        boundary_from: Which boundary the boundary terms see, see `LossParams`; by default the head's if there is one,
+            else the classes'.
+        boundary_outputs: Of which outputs, see `LossParams`.
+        debias: Whether a head's logits are corrected for the balance of its cross entropy before InverseForm sees them.
     """
 
     def __init__(
@@ -92,14 +75,14 @@ class BoundaryAwareLoss(nn.Module):
         gamma: float,
         num_classes: int,
         ignore_index: int = IGNORE_INDEX,
-        segmentation_loss: SegmentationLoss | None = None,
+        segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         boundary_weights: Sequence[float] | None = None,
+        boundary_from: BoundaryFrom | None = None,
+        boundary_outputs: Sequence[BoundaryOutput] = ("main", "scales"),
+        debias: bool = False,
     ) -> None:
         super().__init__()
-        if gamma and inverse is None:
-            raise InputError(
-                f"gamma is {gamma} and there is no InverseForm loss: give one as `inverse`, or set gamma to 0"
-            )
+        _check_gamma(gamma, inverse)
         if boundary_weights is not None and not sum(boundary_weights) > 0:
             raise InputError(
                 f"boundary_weights are {list(boundary_weights)}: their sum must be above 0; give each map a weight"
@@ -111,6 +94,30 @@ class BoundaryAwareLoss(nn.Module):
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self.segmentation_loss = segmentation_loss
         self.boundary_weights = boundary_weights
+        self.boundary_from, self.boundary_outputs, self.debias = boundary_from, tuple(boundary_outputs), debias
+
+    @classmethod
+    def of(
+        cls,
+        params: LossParams,
+        inverse: InverseFormLoss | None,
+        *,
+        num_classes: int,
+        ignore_index: int = IGNORE_INDEX,
+        counts: Sequence[int] | None = None,
+    ) -> "BoundaryAwareLoss":
+        """The loss of settings; `counts` are the pixels of each class, for class weights that are made from them.
+
+        Its gamma is that of the end of the training: give `forward` the one of the step, by `gamma_at`.
+        """
+        segmentation = SegmentationLoss(
+            params.segmentation, num_classes=num_classes, ignore_index=ignore_index, counts=counts
+        )
+        return cls(
+            inverse, beta=params.beta, gamma=params.gamma, num_classes=num_classes, ignore_index=ignore_index,
+            segmentation_loss=segmentation, boundary_from=params.boundary_from,
+            boundary_outputs=params.boundary_outputs, debias=params.debias,
+        )  # fmt: skip
 
     def forward(
         self,
@@ -120,17 +127,24 @@ class BoundaryAwareLoss(nn.Module):
         boundary_logits: Float[Tensor, "batch 1 _ _"] | Sequence[Float[Tensor, "batch 1 _ _"]] | None = None,
         boundary: Float[Tensor, "batch 1 height width"] | None = None,
         valid: Float[Tensor, "batch 1 height width"] | None = None,
+        auxiliary: Sequence[tuple[Tensor, float]] = (),
+        boundary_at_scales: Sequence[Float[Tensor, "batch 1 _ _"]] = (),
+        gamma: float | None = None,
     ) -> LossTerms:
         """All terms for a batch; logits may have any stride.
 
         Args:
             segmentation_logits: Class logits.
             labels: Class ids, or `ignore_index`.
-            boundary_logits: One boundary map or several (deep supervision). None: derived, differentiably, from the
-                class probabilities.
+            boundary_logits: A head's boundary map, or several (deep supervision).
             boundary: True boundaries, in place of those of the labels.
             valid: Where `boundary` is known; everywhere by default.
+            auxiliary: Class logits of side outputs, each with the weight of its segmentation loss.
+            boundary_at_scales: The head's boundary maps at further scales.
+            gamma: In place of that of the loss, where it changes while training.
         """
+        gamma = self.gamma if gamma is None else gamma
+        _check_gamma(gamma, self.inverse)
         if boundary is None:
             boundary, valid = boundaries(
                 labels, num_classes=self.num_classes, ignore_index=self.ignore_index, **self.boundary_options
@@ -138,20 +152,31 @@ class BoundaryAwareLoss(nn.Module):
         elif valid is None:
             valid = torch.ones_like(boundary)
         with torch.autocast(labels.device.type, enabled=False):
-            logits = enlarge(segmentation_logits.float(), labels[:, None])
-            segmentation = self._segmentation(logits, labels)
-            if boundary_logits is None:
-                boundary_logits = _logit(probability_boundaries(logits.softmax(dim=1)))
-            maps = [boundary_logits] if isinstance(boundary_logits, Tensor) else list(boundary_logits)
-            weights = self._weights(len(maps))
-            maps = [enlarge(m.float(), boundary) for m in maps]
-            crossed = moved = segmentation.new_zeros(())
-            for weight, map in zip(weights, maps, strict=True):
+            classes = [
+                enlarge(each.float(), labels[:, None]) for each in (segmentation_logits, *(a[0] for a in auxiliary))
+            ]
+            segmentation, *sides = (self._segmentation(logits, labels) for logits in classes)
+            aside = crossed = moved = segmentation.new_zeros(())
+            for side, (_, weight) in zip(sides, auxiliary, strict=True):
+                aside = aside + weight * side
+            for weight, map, learned in self._maps(boundary_logits, boundary_at_scales, classes):
+                map = enlarge(map.float(), boundary)
                 crossed = crossed + weight * balanced_cross_entropy(map, boundary, valid)
-                if self.inverse is not None and self.gamma:
-                    moved = moved + weight * self.inverse(map, boundary, valid)
+                if self.inverse is not None and gamma:
+                    seen = debias(map, boundary, valid) if self.debias and learned else map
+                    moved = moved + weight * self.inverse(seen, boundary, valid)
         # Eq. (6). The terms are given unweighted too, so that curves of runs with other weights can be compared.
-        return LossTerms(segmentation + self.beta * crossed + self.gamma * moved, segmentation, crossed, moved)
+        total = segmentation + aside + self.beta * crossed + gamma * moved
+        return LossTerms(total, segmentation, crossed, moved, aside, torch.full_like(total, gamma))
+
+    def weighted(self, terms: LossTerms) -> dict[str, Float[Tensor, ""]]:
+        """The terms as they stand in the total, which is their sum: what `gradient_norms` is to be asked about."""
+        return {
+            "segmentation": terms.segmentation,
+            "auxiliary": terms.auxiliary,
+            "boundary": self.beta * terms.boundary,
+            "inverseform": terms.gamma * terms.inverseform,
+        }
 
     def _segmentation(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.segmentation_loss is not None:
@@ -159,15 +184,37 @@ class BoundaryAwareLoss(nn.Module):
             return self.segmentation_loss(logits, labels.long())
         return cross_entropy(logits, labels, ignore_index=self.ignore_index)
 
-    def _weights(self, count: int) -> list[float]:
-        given = [1.0] * count if self.boundary_weights is None else self.boundary_weights
-        if len(given) != count:
-            raise InputError(f"{count} boundary maps and {len(given)} boundary_weights: give one weight for each map")
+    def _maps(
+        self, given: Tensor | Sequence[Tensor] | None, scales: Sequence[Tensor], classes: list[Tensor]
+    ) -> list[tuple[float, Tensor, bool]]:
+        """The boundary maps that the terms see: the weight of each, its logits, and whether a head made it."""
+        source = self.boundary_from or ("classes" if given is None else "head")
+        heads = [given] if isinstance(given, Tensor) else list(given or ())
+        learned = self._chosen({"main": heads, "scales": scales}) if source != "classes" else []
+        derived = self._chosen({"main": classes[:1], "auxiliary": classes[1:]}) if source != "head" else []
+        groups = [group for group, asked in ((learned, source != "classes"), (derived, source != "head")) if asked]
+        if not all(groups):
+            raise InputError(
+                f"boundary_from is {source!r} and boundary_outputs are {', '.join(self.boundary_outputs)}: no map is "
+                f"among them; give boundary_logits, or write boundary_from='classes' and boundary_outputs=['main']"
+            )
+        maps = [*learned, *(class_boundary_logits(logits) for logits in derived)]
+        weights = self._weights([1 / len(group) for group in groups for _ in group])
+        return list(zip(weights, maps, [True] * len(learned) + [False] * len(derived), strict=True))
+
+    def _chosen(self, maps: dict[BoundaryOutput, Sequence[Tensor]]) -> list[Tensor]:
+        return [each for output, some in maps.items() if output in self.boundary_outputs for each in some]
+
+    def _weights(self, default: list[float]) -> list[float]:
+        given = default if self.boundary_weights is None else self.boundary_weights
+        if len(given) != len(default):
+            raise InputError(
+                f"{len(default)} boundary maps and {len(given)} boundary_weights: give one weight for each map"
+            )
         # Made to sum to 1, so that beta and gamma mean the same for one boundary map and for four.
         return [weight / sum(given) for weight in given]
 
 
-def _logit(probabilities: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Logits of probabilities that may be exactly 0 or 1."""
-    # 1e-4 bounds the logits by 9.2: beyond it a probability is certain, and its gradient in single precision is noise.
-    return torch.logit(probabilities, eps=1e-4)
+def _check_gamma(gamma: float, inverse: InverseFormLoss | None) -> None:
+    if gamma and inverse is None:
+        raise InputError(f"gamma is {gamma} and there is no InverseForm loss: give one as `inverse`, or set gamma to 0")

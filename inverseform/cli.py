@@ -12,9 +12,11 @@ import typer
 from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from pydantic import ValidationError
 
 import inverseform
 from inverseform.inference import OnnxSegmenter, Provider
+from inverseform.scores import PLAIN, InferenceParams
 from inverseform.settings import InputError
 
 # What an exported network needs is here; torch is imported by the command that asks for it alone.
@@ -48,13 +50,20 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="The mask (PNG); for several images a folder.")],
     overlay: Annotated[bool, typer.Option(help="Write the image under its classes too, as NAME.overlay.png.")] = False,
     provider: Annotated[Provider, typer.Option(help="Where to run it.")] = "cpu",
+    window: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of H x W pixels over the image.")
+    ] = PLAIN.window,
+    overlap: Annotated[float, typer.Option(help="Of neighbouring windows, as a share of them.")] = PLAIN.overlap,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with what is seen in the mirror image.")] = PLAIN.flip,
+    scales: Annotated[str, typer.Option(help="Average over these sizes of the image: 0.75,1,1.25.")] = "1",
 ) -> None:
     """Write the class of each pixel as a palette PNG: ids as values, in the colours of the network."""
     try:
+        inference = _inference(window, overlap, flip, scales)
         masks = _places(photos, output)
         segmenter = OnnxSegmenter(model, provider=provider)
         for photo, mask in masks.items():
-            _predict(segmenter, photo, mask, overlay=overlay)
+            _predict(segmenter, photo, mask, inference, overlay=overlay)
             typer.echo(mask)
     except (InputError, OSError) as error:
         typer.echo(f"inverseform predict: {_one_line(error)}", err=True)
@@ -126,11 +135,30 @@ def _boundaries_in(folder: Path) -> "list[Tensor]":
     return maps
 
 
-def _predict(segmenter: OnnxSegmenter, photo: Path, mask: Path, *, overlay: bool) -> None:
+def _inference(window: tuple[int, int] | None, overlap: float, flip: bool, scales: str) -> InferenceParams:
+    """The settings that evaluate has too, from the options.
+
+    Raises:
+        InputError: One is out of range, or the scales are no numbers.
+    """
+    try:
+        factors = tuple(float(scale) for scale in scales.split(","))
+    except ValueError as error:
+        raise InputError(f"--scales {scales}: numbers with commas between them; --scales 0.75,1,1.25") from error
+    if overlap and window is None:
+        raise InputError(f"--overlap {overlap}: windows overlap, and there are none; name their size, --window 512 512")
+    try:
+        return InferenceParams(window=window, overlap=overlap, flip=flip, scales=factors)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InputError(f"--{wrong['loc'][0]}: {wrong['input']} is wrong: {wrong['msg'].lower()}") from error
+
+
+def _predict(segmenter: OnnxSegmenter, photo: Path, mask: Path, inference: InferenceParams, *, overlay: bool) -> None:
     """One image to one mask."""
     image = read_photo(photo)
     try:
-        classes = segmenter(rearrange(image, "height width channel -> channel height width"))
+        classes = segmenter(rearrange(image, "height width channel -> channel height width"), inference=inference)
     except InputError as error:
         raise InputError(f"{photo}: {error}") from error
     palette = np.zeros((256, 3), np.uint8)

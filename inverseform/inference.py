@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from inverseform.arrays import array_functions
 from inverseform.manifest import Manifest
+from inverseform.scores import PLAIN, InferenceParams, class_scores
 from inverseform.settings import InputError
 
 if TYPE_CHECKING:
@@ -35,8 +37,9 @@ def segment(
     *,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    inference: InferenceParams = PLAIN,
 ) -> UInt8[Any, "height width"]:
-    """Class ids of an image, at its size: normalise, run, take the largest logit.
+    """Class ids of an image, at its size: normalise, run, take the class of the largest score.
 
     A numpy array goes through numpy and a tensor through torch, on its device: the one truth for evaluation and for
     the exported file.
@@ -46,12 +49,14 @@ def segment(
         image: RGB, 0 to 255.
         mean: Per channel, of images in [0, 1].
         std: Per channel.
+        inference: How the image is shown to the network.
     """
     # numpy 2 and torch share the names of the array standard; what follows is written in those alone.
-    space: Any = _array_functions(image)
+    space: Any = array_functions(image)
     offset, scale = (space.asarray(x, dtype=space.float32, device=image.device)[:, None, None] for x in (mean, std))
     normalised = (space.asarray(image, dtype=space.float32) / 255 - offset) / scale
-    return space.asarray(space.argmax(logits_of(normalised[None])[0], 0), dtype=space.uint8)
+    scores = class_scores(logits_of, normalised[None], inference=inference)
+    return space.asarray(space.argmax(scores[0], 0), dtype=space.uint8)
 
 
 class OnnxSegmenter:
@@ -81,12 +86,26 @@ class OnnxSegmenter:
             logits: Any = self._session.run(["logits"], {"image": images})[0]
         except Exception as error:  # onnxruntime's errors have no base class of their own
             size = f"{images.shape[3]} x {images.shape[2]}"
-            raise InputError(f"image of {size}: onnxruntime stopped at it ({error}); give it a smaller one") from error
+            raise InputError(
+                f"image of {size}: onnxruntime stopped at it ({error}); give it a smaller one, or a window"
+            ) from error
         return logits
 
-    def __call__(self, image: UInt8[np.ndarray, "3 height width"]) -> UInt8[np.ndarray, "height width"]:
-        """Class ids of an RGB image."""
-        return segment(self.logits, image, mean=self.manifest.mean, std=self.manifest.std)
+    def __call__(
+        self, image: UInt8[np.ndarray, "3 height width"], *, inference: InferenceParams = PLAIN
+    ) -> UInt8[np.ndarray, "height width"]:
+        """Class ids of an RGB image.
+
+        Raises:
+            InputError: It does not fit in memory.
+        """
+        try:
+            return segment(self.logits, image, mean=self.manifest.mean, std=self.manifest.std, inference=inference)
+        except MemoryError as error:
+            size = f"{image.shape[2]} x {image.shape[1]}"
+            raise InputError(
+                f"image of {size}: does not fit in memory ({error}); give it a smaller one, or a window"
+            ) from error
 
 
 def open_session(path: Path, *, provider: Provider) -> "InferenceSession":
@@ -144,12 +163,3 @@ def _lacking_for_cuda() -> str:
     except OSError as error:
         return f"there is no NVIDIA driver here ({error})"
     return "CUDA 13 or cuDNN 9 is not to be found; pip install 'onnxruntime-gpu[cuda,cudnn]'"
-
-
-def _array_functions(array: Any) -> Any:  # noqa: ANN401 (numpy and torch name the same functions alike)
-    """The module that an array belongs to."""
-    if isinstance(array, np.ndarray):
-        return np
-    import torch
-
-    return torch

@@ -27,6 +27,15 @@ class Sample(NamedTuple):
     """Boundary probabilities, 0 to 1, that some network gave for the image; None where none were handed in."""
 
 
+class Auxiliary(NamedTuple):
+    """A side output that only training looks at."""
+
+    logits: Float[Tensor, "batch classes rows columns"]
+    """Class logits, at any stride."""
+    weight: float
+    """Of its loss, beside that of the segmentation itself."""
+
+
 class Prediction(NamedTuple):
     """What a segmentation network gives for a batch of images."""
 
@@ -34,3 +43,7 @@ class Prediction(NamedTuple):
     """Logits at the size of the input."""
     boundary: Float[Tensor, "batch 1 rows columns"] | None
     """Boundary logits at the stride of the head, or None once the boundary head is removed."""
+    auxiliary: tuple[Auxiliary, ...] = ()
+    """Side outputs, while training; none in evaluation mode."""
+    boundary_at_scales: tuple[Float[Tensor, "batch 1 _ _"], ...] = ()
+    """Boundary logits of the same images at further scales, while training; none in evaluation mode."""

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from inverseform.boundary import boundaries
-from inverseform.boundary_aware import BoundaryAwareLoss, balanced_cross_entropy, cross_entropy
-from inverseform.loss import InverseFormLoss
+from inverseform.boundary_aware import BoundaryAwareLoss, balanced_cross_entropy
+from inverseform.coupling import LossParams, class_boundary_logits, debias
+from inverseform.loss import InverseFormLoss, enlarge
+from inverseform.segmentation_loss import CrossEntropyParams, cross_entropy
 from inverseform.settings import InputError
 from tests.drawn import CLASSES, ROOT, scene, small_net
 
@@ -57,13 +59,16 @@ def test_no_term_depends_on_the_size_of_the_batch(criterion):
 def test_the_total_is_the_weighted_sum(criterion):
     terms = criterion(torch.randn(2, CLASSES, 10, 14), scene(ignored=0.1), boundary_logits=torch.randn(2, 1, 10, 14))
     assert torch.allclose(terms.total, terms.segmentation + 0.3 * terms.boundary + 0.2 * terms.inverseform)
-    assert min(terms) > 0
+    assert min(terms.total, terms.segmentation, terms.boundary, terms.inverseform) > 0
+    assert terms.auxiliary == 0 and terms.gamma == pytest.approx(0.2)
 
 
-def test_cross_entropy_is_that_of_torch_and_zero_over_no_pixels():
-    logits, labels = torch.randn(2, CLASSES, 8, 8), scene(8, 8, ignored=0.3)
-    assert torch.allclose(cross_entropy(logits, labels), F.cross_entropy(logits, labels, ignore_index=255))
-    assert cross_entropy(logits, torch.full((2, 8, 8), 255)) == 0
+def test_the_weighted_terms_sum_to_the_total(criterion):
+    side = (torch.randn(2, CLASSES, 5, 7), 0.4)
+    terms = criterion(torch.randn(2, CLASSES, 10, 14), scene(), auxiliary=[side], gamma=0.7)
+    weighted = criterion.weighted(terms)
+    assert torch.allclose(torch.stack(list(weighted.values())).sum(), terms.total) and min(weighted.values()) > 0
+    assert torch.allclose(weighted["inverseform"], 0.7 * terms.inverseform)
 
 
 def test_balanced_cross_entropy_weighs_boundary_and_background_alike():
@@ -83,7 +88,7 @@ def test_without_boundary_logits_they_come_from_the_class_probabilities(criterio
     assert right.inverseform < wrong.inverseform
     noisy = torch.randn(2, CLASSES, 40, 56, requires_grad=True)
     criterion(noisy, labels).inverseform.backward()
-    assert noisy.grad.isfinite().all() and noisy.grad.abs().sum() > 0
+    assert noisy.grad is not None and noisy.grad.isfinite().all() and noisy.grad.abs().sum() > 0
 
 
 def test_several_boundary_maps_are_averaged_by_their_weights(inverse):
@@ -100,6 +105,117 @@ def test_several_boundary_maps_are_averaged_by_their_weights(inverse):
         assert torch.allclose(getattr(both, name), expected, rtol=1e-5)
     with pytest.raises(InputError, match="1 boundary maps and 2 boundary_weights"):
         criterion(logits, labels, boundary_logits=maps[0])
+
+
+def aware(inverse, **options):
+    return BoundaryAwareLoss(inverse, **{"beta": 1.0, "gamma": 1.0, "num_classes": CLASSES, **options})
+
+
+def boundary_terms(terms):
+    return torch.stack([terms.boundary, terms.inverseform])
+
+
+@pytest.mark.parametrize("source", ["head", "classes", "both"])
+def test_the_boundary_terms_pull_on_what_they_are_taken_from(inverse, source):
+    logits, edges = torch.randn(2, CLASSES, 40, 56), torch.randn(2, 1, 10, 14)
+    for tensor in (logits, edges):
+        tensor.requires_grad_()
+    terms = aware(inverse, boundary_from=source)(logits, scene(), boundary_logits=edges)
+    for term in (terms.boundary, terms.inverseform):
+        found = torch.autograd.grad(term, (logits, edges), retain_graph=True, materialize_grads=True, allow_unused=True)
+        assert [bool(gradient.any()) for gradient in found] == [source != "head", source != "classes"]
+
+
+def test_from_both_is_the_mean_of_the_head_s_and_the_classes(inverse):
+    labels, logits = scene(), torch.randn(2, CLASSES, 40, 56)
+    maps = [torch.randn(2, 1, 10, 14), torch.randn(2, 1, 20, 28)]
+    head, classes, both = (
+        boundary_terms(aware(inverse, boundary_from=source)(logits, labels, boundary_logits=maps))
+        for source in ("head", "classes", "both")
+    )
+    assert torch.allclose(both, (head + classes) / 2, rtol=1e-5)
+    derived = aware(inverse)(logits, labels, boundary_logits=class_boundary_logits(logits))
+    assert torch.allclose(classes, boundary_terms(derived), rtol=1e-5)
+    weighed = aware(inverse, boundary_from="both", boundary_weights=[0, 0, 2])
+    assert torch.allclose(boundary_terms(weighed(logits, labels, boundary_logits=maps)), classes, rtol=1e-5)
+
+
+def test_the_outputs_that_are_asked_for_get_the_boundary_terms(inverse):
+    labels, logits, side = scene(), torch.randn(2, CLASSES, 40, 56), torch.randn(2, CLASSES, 10, 14)
+    main, half = torch.randn(2, 1, 10, 14), torch.randn(2, 1, 5, 7)
+    given = {"boundary_logits": main, "boundary_at_scales": [half], "auxiliary": [(side, 0.4)]}
+
+    def found(source, *outputs):
+        criterion = aware(inverse, boundary_from=source, boundary_outputs=outputs)
+        return boundary_terms(criterion(logits, labels, **given))
+
+    def of(edges):
+        return boundary_terms(aware(inverse)(logits, labels, boundary_logits=edges))
+
+    assert torch.equal(found("head", "main"), of(main)) and torch.equal(found("head", "scales"), of(half))
+    assert torch.allclose(found("head", "main", "scales"), (of(main) + of(half)) / 2, rtol=1e-5)
+    derived = [of(class_boundary_logits(each)) for each in (logits, enlarge(side, labels[:, None]))]
+    assert torch.allclose(found("classes", "auxiliary"), derived[1], rtol=1e-5)
+    assert torch.allclose(found("classes", "main", "auxiliary"), (derived[0] + derived[1]) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({"boundary_from": "head"}, {}),
+        ({"boundary_from": "both"}, {}),
+        ({"boundary_from": "classes", "boundary_outputs": ["scales"]}, {}),
+        ({"boundary_outputs": ["auxiliary"]}, {"boundary_logits": torch.zeros(2, 1, 10, 14)}),
+    ],
+)
+def test_a_boundary_that_is_not_there_is_refused(inverse, options, given):
+    with pytest.raises(InputError, match="no map is among them; give boundary_logits"):
+        aware(inverse, **options)(torch.zeros(2, CLASSES, 40, 56), scene(), **given)
+
+
+def test_side_outputs_get_the_segmentation_loss_times_their_weights(inverse):
+    labels, logits = scene(ignored=0.1), torch.randn(2, CLASSES, 10, 14)
+    sides = [(torch.randn(2, CLASSES, 10, 14), 0.4), (torch.randn(2, CLASSES, 20, 28), 0.05)]
+    plain, with_sides = (aware(inverse)(logits, labels, auxiliary=each) for each in ((), sides))
+    expected = torch.stack([w * cross_entropy(enlarge(side, labels[:, None]), labels) for side, w in sides]).sum()
+    assert torch.allclose(with_sides.auxiliary, expected) and torch.allclose(with_sides.total, plain.total + expected)
+
+
+def test_debiased_only_inverseform_sees_other_logits_and_only_a_head_s(inverse):
+    labels, logits, edges = scene(), torch.randn(2, CLASSES, 40, 56), torch.randn(2, 1, 40, 56)
+    boundary, valid = boundaries(labels, num_classes=CLASSES)
+    plain, debiased = (aware(inverse, debias=d)(logits, labels, boundary_logits=edges) for d in (False, True))
+    assert torch.equal(debiased.boundary, plain.boundary) and debiased.inverseform != plain.inverseform
+    assert torch.equal(debiased.inverseform, inverse(debias(edges, boundary, valid), boundary, valid))
+    assert aware(inverse, debias=True)(logits, labels) == aware(inverse)(logits, labels)
+
+
+def test_the_gamma_of_a_step_takes_the_place_of_the_loss_s(inverse):
+    labels, logits, edges = scene(), torch.randn(2, CLASSES, 40, 56), torch.randn(2, 1, 10, 14)
+    for gamma in (0.0, 0.25):
+        given = aware(inverse)(logits, labels, boundary_logits=edges, gamma=gamma)
+        assert given == aware(inverse, gamma=gamma)(logits, labels, boundary_logits=edges) and given.gamma == gamma
+    assert aware(inverse)(logits, labels, boundary_logits=edges, gamma=0.0).inverseform == 0
+    with pytest.raises(InputError, match=r"gamma is 0\.5 and there is no InverseForm loss"):
+        aware(None, gamma=0.0)(logits, labels, gamma=0.5)
+
+
+def test_of_settings_is_the_same_loss(inverse):
+    params = LossParams(
+        segmentation=CrossEntropyParams(name="cross_entropy", class_weights="enet"), beta=0.3, gamma=0.2,
+        gamma_start=0.5, gamma_ramp=0.1, distance="euclidean", boundary_from="both", boundary_outputs=("main",),
+        debias=True,
+    )  # fmt: skip
+    labels, logits, edges = scene(), torch.randn(2, CLASSES, 40, 56), torch.randn(2, 1, 10, 14)
+    criterion = BoundaryAwareLoss.of(params, inverse, num_classes=CLASSES, counts=[4, 3, 2, 1])
+    by_hand = aware(
+        inverse, beta=0.3, gamma=0.2, boundary_from="both", boundary_outputs=["main"], debias=True,
+        segmentation_loss=criterion.segmentation_loss,
+    )  # fmt: skip
+    assert criterion(logits, labels, boundary_logits=edges) == by_hand(logits, labels, boundary_logits=edges)
+    *_, weights = (buffer.tolist() for name, buffer in criterion.named_buffers() if name.endswith("class_weights"))
+    assert weights == sorted(weights) and weights[0] < weights[3]
+    assert not list(criterion.parameters()) and not criterion.state_dict()
 
 
 def test_a_given_boundary_takes_the_place_of_the_labels(criterion):
@@ -163,6 +279,7 @@ import torch
 from tests.drawn import CLASSES, scene, small_net
 from inverseform import BoundaryAwareLoss, InverseFormLoss
 criterion = BoundaryAwareLoss(InverseFormLoss(small_net()), beta=0.3, gamma=0.2, num_classes=CLASSES)
+criterion.debias = True
 compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
 for edges in (torch.randn(2, 1, 10, 14), None):
     results = []

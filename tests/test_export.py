@@ -20,6 +20,7 @@ from inverseform.manifest import Manifest
 from inverseform.networks import HrnetParams, Segmenter, build
 from inverseform.networks.backbones import TimmHrnet
 from inverseform.networks.heads import HrnetV2Head
+from inverseform.networks.segmenter import EncoderDecoder
 from inverseform.settings import InputError
 
 OPSET = 20
@@ -36,7 +37,7 @@ class Exported(NamedTuple):
 
 def hrnet(*, boundary_head: bool) -> Segmenter:
     backbone = {"architecture": "hrnet_w18_small_v2", "pretrained": False}
-    params = {"name": "hrnet", "backbone": backbone, "boundary_head": boundary_head}
+    params = {"name": "hrnet", "backbone": backbone, "boundary_head": boundary_head, "boundary_feedback": False}
     return build(HrnetParams.model_validate(params), num_classes=4)
 
 
@@ -54,7 +55,8 @@ class TinyBackbone(TimmHrnet):
 
 def tiny() -> Segmenter:
     torch.manual_seed(0)
-    return Segmenter(TinyBackbone(), HrnetV2Head((2, 2, 2, 2), outputs=4), HrnetV2Head((2, 2, 2, 2), outputs=1)).eval()
+    heads = (HrnetV2Head((2, 2, 2, 2), outputs=outputs) for outputs in (4, 1))
+    return EncoderDecoder(TinyBackbone(), *heads).eval()
 
 
 @pytest.fixture(scope="module")

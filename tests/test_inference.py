@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -11,15 +12,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from inverseform.inference import OnnxSegmenter, open_session, segment
 from inverseform.networks import normalise
+from inverseform.scores import PLAIN, InferenceParams, class_scores
 from inverseform.settings import InputError
 from tests.drawn import MANIFEST, MEAN, STD
 
 
-def onnx_file(path: Path, *, properties: dict[str, str] | None = None, classes: int = 3) -> Path:
-    """A real ONNX network of one 1 x 1 convolution with fixed weights."""
-    weights = np.random.default_rng(0).standard_normal((classes, 3, 1, 1)).astype(np.float32)
+def onnx_file(path: Path, *, properties: dict[str, str] | None = None, classes: int = 3, side: int = 1) -> Path:
+    """A real ONNX network of one convolution with fixed weights, padded to the size of its input."""
+    weights = np.random.default_rng(0).standard_normal((classes, 3, side, side)).astype(np.float32)
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weights"], ["logits"])],
+        [helper.make_node("Conv", ["image", "weights"], ["logits"], pads=[side // 2] * 4)],
         "network",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes, "height", "width"])],
@@ -29,6 +31,12 @@ def onnx_file(path: Path, *, properties: dict[str, str] | None = None, classes: 
     helper.set_model_props(model, MANIFEST.properties() if properties is None else properties)
     onnx.save(model, path)
     return path
+
+
+def torch_network(path: Path):
+    """The same network in torch."""
+    weights = torch.from_numpy(numpy_helper.to_array(onnx.load(path).graph.initializer[0]).copy())
+    return lambda images: F.conv2d(images, weights, padding=weights.shape[-1] // 2)
 
 
 images = arrays(np.uint8, st.tuples(st.just(3), st.integers(1, 9), st.integers(1, 9)))
@@ -64,6 +72,37 @@ def test_a_network_is_given_what_it_was_trained_on(image):
     assert given_to[0].dtype == np.float32
     assert np.array_equal(given_to[0], trained_on.numpy())
     assert torch.equal(given_to[1], trained_on)
+
+
+WAYS = [
+    PLAIN,
+    InferenceParams(window=(24, 32), overlap=0.25, flip=False, scales=(1.0,)),
+    InferenceParams(window=None, overlap=0.0, flip=True, scales=(1.0,)),
+    InferenceParams(window=None, overlap=0.0, flip=False, scales=(0.7,)),
+    InferenceParams(window=(60, 33), overlap=1 / 3, flip=True, scales=(0.5, 1.0, 1.75)),
+]
+
+
+@pytest.mark.parametrize("inference", WAYS, ids=["plain", "windows", "flip", "scale", "all of them"])
+def test_the_file_without_torch_gives_what_evaluation_gives_in_torch(tmp_path, inference):
+    path = onnx_file(tmp_path / "network.onnx", side=5)
+    image = np.random.default_rng(3).integers(0, 256, (3, 53, 71), np.uint8)
+    exported = OnnxSegmenter(path)
+    normalised = normalise(torch.from_numpy(image)[None], mean=MEAN, std=STD)
+    by_torch = class_scores(torch_network(path), normalised, inference=inference)
+    by_file = class_scores(exported.logits, normalised.numpy(), inference=inference)
+    # Logits of this network go up to 30 and more, and the two libraries add their products in another order.
+    assert np.abs(by_file - by_torch.numpy()).max() < 1e-5 * max(1.0, float(by_torch.abs().max()))
+    in_torch = segment(torch_network(path), torch.from_numpy(image), mean=MEAN, std=STD, inference=inference)
+    assert np.array_equal(exported(image, inference=inference), in_torch.numpy())
+    # Another way of looking is another answer, or this would show nothing.
+    assert (inference == PLAIN) == np.array_equal(exported(image), in_torch.numpy())
+
+
+def test_an_image_too_large_for_memory_is_named_with_its_size(tmp_path):
+    image = np.broadcast_to(np.uint8(0), (3, 1 << 23, 1 << 22))  # 2^48 bytes in 32 bits: more than there are addresses
+    with pytest.raises(InputError, match=r"image of 4194304 x 8388608: does not fit in memory .+ or a window"):
+        OnnxSegmenter(onnx_file(tmp_path / "network.onnx"))(image)
 
 
 def test_a_file_is_used_with_the_normalisation_it_holds(tmp_path):

@@ -4,21 +4,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from inverseform import inverse_net
-from tests.drawn import ROOT, small_net
+from tests.drawn import ROOT
 
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:torchvision")
-def test_the_training_loop_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    inverse_net.save(tmp_path / "models" / "inverse_net", small_net())
-    monkeypatch.chdir(tmp_path)
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def run_block(block):
     names = {}
     exec(compile(block, "README.md", "exec"), names)  # our own file, not somebody's
+    return names
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torchvision")
+def test_the_training_loop_of_the_readme_runs_as_it_stands():
+    names = run_block(BLOCKS[0])
     assert names["terms"].inverseform > 0
     assert all(torch.isfinite(p.grad).all() for p in names["model"].parameters() if p.grad is not None)
+
+
+def test_wrapping_a_network_as_the_readme_does_leaves_it_as_it_was():
+    names = run_block(BLOCKS[1])
+    assert len(BLOCKS) == 2 and not any("boundary" in key for key in names["model"].state_dict())
+    assert all(torch.isfinite(p.grad).all() for p in names["network"].parameters() if p.grad is not None)
+    assert names["network"].boundary_head.classify.weight.grad.abs().sum() > 0
 
 
 def test_every_file_and_test_that_the_readme_names_is_there():

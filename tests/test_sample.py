@@ -19,5 +19,6 @@ def test_a_stored_sample_has_the_fields_and_types_it_promises(tmp_path):
 
 
 def test_a_prediction_without_a_boundary_is_one():
-    segmentation, boundary = Prediction(torch.zeros(1, 2, 3, 4), None)
-    assert boundary is None and segmentation.shape == (1, 2, 3, 4)
+    prediction = Prediction(torch.zeros(1, 2, 3, 4), None)
+    assert prediction.boundary is None and prediction.segmentation.shape == (1, 2, 3, 4)
+    assert prediction.auxiliary == prediction.boundary_at_scales == ()

@@ -1,30 +1,36 @@
 """Images in, Prediction out: the segmentation networks, their settings, and how they are kept on disk."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from inverseform import weights
 from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams
-from inverseform.networks.heads import HrnetV2Head
-from inverseform.networks.segmenter import Segmenter, normalise
+from inverseform.networks.deeplab import DeepLabParams, build_deeplab
+from inverseform.networks.heads import BoundaryHeadParams, HrnetV2Head
+from inverseform.networks.hms import HmsParams, build_hms
+from inverseform.networks.ocr import OcrParams, build_ocr
+from inverseform.networks.segmenter import EncoderDecoder, Segmenter, normalise
+from inverseform.networks.smp import SmpParams, build_smp
 from inverseform.settings import InputError, Settings
 
-__all__ = ["Card", "HrnetParams", "NetworkParams", "Segmenter", "build", "load", "normalise", "save"]
+__all__ = [
+    "Card", "DeepLabParams", "HmsParams", "HrnetParams", "NetworkParams", "OcrParams", "Segmenter", "SmpParams",
+    "build", "load", "normalise", "save",
+]  # fmt: skip
 
 FORMAT = "inverseform.segmenter/1"
 
 
-class HrnetParams(Settings):
+class HrnetParams(BoundaryHeadParams):
     """HRNet with the HRNetV2 head, as HRNet-w18 in the paper."""
 
     name: Literal["hrnet"]
     backbone: TimmHrnetParams
-    boundary_head: bool
-    """A second head of the same design for boundary logits; it is not in the exported network."""
 
 
-# A name of its own while there is one, so that cards and settings need not change when a second joins.
-NetworkParams = HrnetParams
+NetworkParams = Annotated[HrnetParams | OcrParams | HmsParams | DeepLabParams | SmpParams, Field(discriminator="name")]
 """The union of the settings of all networks, told apart by `name`."""
 
 
@@ -45,10 +51,31 @@ class Card(Settings):
 
 
 def build(params: NetworkParams, *, num_classes: int) -> Segmenter:
-    """A network with fresh weights, or timm's for its backbone."""
+    """A network with fresh weights, or those asked for in its backbone.
+
+    Raises:
+        InputError: Those cannot be had, or a library is not installed.
+    """
+    match params:
+        case HrnetParams():
+            return _build_hrnet(params, num_classes=num_classes)
+        case OcrParams():
+            return build_ocr(params, num_classes=num_classes)
+        case HmsParams():
+            return build_hms(params, num_classes=num_classes)
+        case DeepLabParams():
+            return build_deeplab(params, num_classes=num_classes)
+        case SmpParams():
+            return build_smp(params, num_classes=num_classes)
+
+
+def _build_hrnet(params: HrnetParams, *, num_classes: int) -> EncoderDecoder:
     backbone = TimmHrnet(params.backbone)
+    joined = sum(backbone.channels)
+    # As wide with a boundary map as without: it is one channel more to look at, not to compute with.
+    head = HrnetV2Head((joined + params.boundary_feedback,), outputs=num_classes, hidden=joined)
     boundary_head = HrnetV2Head(backbone.channels, outputs=1) if params.boundary_head else None
-    return Segmenter(backbone, HrnetV2Head(backbone.channels, outputs=num_classes), boundary_head)
+    return EncoderDecoder(backbone, head, boundary_head, boundary_feedback=params.boundary_feedback)
 
 
 def save(folder: Path, network: Segmenter, card: Card) -> None:
@@ -69,8 +96,13 @@ def load(folder: str | Path) -> tuple[Segmenter, Card]:
         card = Card.model_validate(settings, strict=False)
     except ValueError as error:
         raise InputError(f"{folder}: its settings are not those of a segmenter ({error}); train it again") from error
-    # The weights are in the folder: nothing is to be downloaded to build what they go into.
-    backbone = card.network.backbone.model_copy(update={"pretrained": False})
-    network = build(card.network.model_copy(update={"backbone": backbone}), num_classes=len(card.classes))
+    network = build(_with_fresh_weights(card.network), num_classes=len(card.classes))
     weights.fill(network, tensors, source=folder)
     return network.eval(), card
+
+
+def _with_fresh_weights(params: NetworkParams) -> NetworkParams:
+    """The same network; nothing is downloaded or read to build what the weights of a folder go into."""
+    if isinstance(params, SmpParams):
+        return params.model_copy(update={"weights": None})
+    return params.model_copy(update={"backbone": params.backbone.model_copy(update={"pretrained": False})})

@@ -1,20 +1,37 @@
-"""Features of an image at four strides."""
+"""Features of an image at several strides: HRNet, and the dilated ResNet of DeepLabV3+."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from inverseform.networks import encoder_weights
 from inverseform.settings import InputError, Settings
+
+Pretrained = bool | str
+"""Weights to start from: false for none, true for timm's of ImageNet, or a file that holds some.
+
+timm's are downloaded. A file holds a state dict, as safetensors or of torch.save; `package:NAME` is the one that an
+installed package ships. Its names are timm's, which are those of the original checkpoints, and all but the classifier's
+must fit. What was asked for and cannot be had is an error.
+"""
 
 
 class TimmHrnetParams(Settings):
     """An HRNet of timm."""
 
-    architecture: Literal["hrnet_w18_small_v2"]
+    architecture: Literal["hrnet_w18_small_v2", "hrnet_w18", "hrnet_w48"]
     """timm's name of it. The paper's HRNet-w18 is the Small-v2 (3.9 M parameters), not timm's `hrnet_w18`."""
-    pretrained: bool
-    """Start from timm's ImageNet weights, which are downloaded. Not to be had without a network: an error then."""
+    pretrained: Pretrained
+
+
+class TimmResnetParams(Settings):
+    """A ResNet of timm, dilated in place of strided where its features would become coarser than wanted."""
+
+    architecture: Literal["resnet50", "resnet101"]
+    output_stride: Literal[8, 16]
+    """Of its deepest features; at 8 twice as sharp as at 16, and some three times as slow."""
+    pretrained: Pretrained
 
 
 class TimmHrnet(nn.Module):
@@ -25,24 +42,80 @@ class TimmHrnet(nn.Module):
 
     def __init__(self, params: TimmHrnetParams) -> None:
         super().__init__()
-        import timm
-
         # Without feature_location='' timm gives the classifier's widened features (128 to 1024 channels) instead.
-        try:
-            body = timm.create_model(
-                params.architecture, pretrained=params.pretrained, features_only=True, feature_location="",
-                out_indices=(1, 2, 3, 4),
-            )  # fmt: skip
-        except (OSError, RuntimeError) as error:
-            if not params.pretrained:
-                raise
-            raise InputError(
-                f"network.backbone.pretrained is {params.pretrained} and the weights of {params.architecture} cannot "
-                f"be had ({error}); connect to the network once, or set it to false"
-            ) from error
-        self.body: nn.Module = body
-        self.channels: tuple[int, ...] = tuple(body.feature_info.channels())  # pyright: ignore (set by timm)
+        self.body = _body(
+            params, ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier."),
+            feature_location="", out_indices=(1, 2, 3, 4),
+        )  # fmt: skip
+        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())  # pyright: ignore (set by timm)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
         """Features of images whose sides are multiples of `stride`, finest first."""
         return self.body(images)
+
+
+class TimmResnet(nn.Module):
+    """Feature maps at stride 4 and at the output stride, of `channels` each."""
+
+    def __init__(self, params: TimmResnetParams) -> None:
+        super().__init__()
+        self.body = _body(params, ("fc.",), output_stride=params.output_stride, out_indices=(1, 4))
+        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())  # pyright: ignore (set by timm)
+        self.stride: int = params.output_stride
+        """What the sides of an image must be a multiple of."""
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
+        """Features of images whose sides are multiples of `stride`, finest first."""
+        return self.body(images)
+
+
+def _body(params: TimmHrnetParams | TimmResnetParams, classifier: tuple[str, ...], **options: Any) -> nn.Module:  # noqa: ANN401
+    """A network of timm that gives its features, with the weights asked for.
+
+    Args:
+        params: Which, and which weights.
+        classifier: How the names of weights begin that only its classifier has.
+        options: Of timm's create_model.
+
+    Raises:
+        InputError: timm is not installed, or the weights cannot be had.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(
+            f"network.backbone.architecture is {params.architecture} and timm is not installed; "
+            f"type: pip install 'inverseform[train]'"
+        ) from error
+    try:
+        body = timm.create_model(
+            params.architecture, pretrained=params.pretrained is True, features_only=True, **options
+        )
+    except (OSError, RuntimeError) as error:
+        if params.pretrained is not True:
+            raise
+        raise InputError(
+            f"network.backbone.pretrained is {params.pretrained} and the weights of {params.architecture} cannot "
+            f"be had ({error}); connect to the network once, name a file that holds them, or set it to false"
+        ) from error
+    if isinstance(params.pretrained, str):
+        _fill(body, params.pretrained, classifier)
+    return body
+
+
+def _fill(body: nn.Module, source: str, classifier: tuple[str, ...]) -> None:
+    """Put the weights of a file into a network, strictly but for those of the classifier."""
+    try:
+        found = encoder_weights.read(source)
+    except InputError as error:
+        raise InputError(f"network.backbone.pretrained: {error}") from error
+    tensors = {name: tensor for name, tensor in found.items() if not name.startswith(classifier)}
+    try:
+        body.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        # torch lists every misfit, each on a line below a heading; the first says what is wrong.
+        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise InputError(
+            f"network.backbone.pretrained is {source!r}: its weights do not fit the architecture ({reason.strip()}); "
+            "name a file with ImageNet weights of that very architecture"
+        ) from error

@@ -62,7 +62,7 @@ def train(
     """
     optimiser = build(params, model.parameters())
     start, before = checkpoint.resume(place, model, optimiser)
-    curve = Curve(every=max(1, params.steps // ROWS), **before)
+    curve = Curve(every=_every(params.steps), **before)
     saved = time.monotonic()
     with _Interrupts() as interrupts:
         for step in range(start, params.steps):
@@ -87,24 +87,36 @@ def train(
         yield Step(start, {}, curve.rows)
 
 
-class Curve:
-    """Means of the terms over every so many steps."""
+def ends_a_row(step: int, steps: int) -> bool:
+    """Whether a row of the curve ends with a step, counted from 0: when to ask for what is too dear for each step."""
+    return (step + 1) % _every(steps) == 0
 
-    def __init__(self, *, every: int, rows: History | None = None, sums: dict[str, float] | None = None) -> None:
+
+class Curve:
+    """Means of the terms over every so many steps; of those that only some steps have, over these."""
+
+    def __init__(self, *, every: int, rows: History | None = None, sums: dict[str, list[float]] | None = None) -> None:
         self.every = every
         self.rows: History = rows or []
-        self.sums: dict[str, float] = sums or {}
+        self.sums: dict[str, list[float]] = sums or {}
+        """The total of each term since the last row, and over how many steps."""
 
     def add(self, step: int, figures: dict[str, float]) -> None:
         """Count a step, by its number from 1; ends a row when it is time."""
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in figures.items()}
+        for name, value in figures.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = [total + value, count + 1]
         if step % self.every == 0:
-            self.rows.append({"step": step, **{name: total / self.every for name, total in self.sums.items()}})
+            self.rows.append({"step": step, **{name: total / count for name, (total, count) in self.sums.items()}})
             self.sums = {}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it; JSON gives every float back to the last bit."""
         return {"rows": self.rows, "sums": self.sums}
+
+
+def _every(steps: int) -> int:
+    return max(1, steps // ROWS)
 
 
 def _descend(model: nn.Module, optimiser: torch.optim.Optimizer, total: Tensor, step: int) -> None:

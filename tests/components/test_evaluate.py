@@ -16,7 +16,9 @@ from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, 
 from inverseform.data.stored_sample import stored
 from inverseform.metrics import GateParams
 from inverseform.metrics.boundary import BoundaryAccuracy
+from inverseform.scores import PLAIN, InferenceParams
 from inverseform.settings import InputError
+from tests.test_scores import twin
 
 CLASSES = ("ground", "box", "ball")
 COLOURS = ((90, 90, 90), (200, 60, 40), (40, 90, 200))
@@ -61,7 +63,7 @@ def inputs(tmp_path_factory):
 
 def save_segmenter(folder, *, classes):
     backbone = networks.TimmHrnetParams(architecture="hrnet_w18_small_v2", pretrained=False)
-    params = networks.HrnetParams(name="hrnet", backbone=backbone, boundary_head=True)
+    params = networks.HrnetParams(name="hrnet", backbone=backbone, boundary_head=True, boundary_feedback=False)
     torch.manual_seed(0)
     card = networks.Card(
         network=params, classes=classes, colours=COLOURS[: len(classes)], mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25),
@@ -74,8 +76,9 @@ def save_segmenter(folder, *, classes):
     networks.save(folder, network, card)
 
 
-def settings(*, split="val", overlays=2, miou=0.0, mba=0.0):
-    return EvaluateParams(split=split, overlays=overlays, gate=GateParams(miou=miou, mba=mba))
+def settings(*, split="val", overlays=2, miou=0.0, mba=0.0, inference=PLAIN):
+    gate = GateParams(miou=miou, mba=mba)
+    return EvaluateParams(split=split, overlays=overlays, inference=inference, gate=gate)
 
 
 def outputs(folder):
@@ -113,6 +116,24 @@ def test_figures_are_those_of_the_predictions_pooled_over_the_split(inputs, eval
     assert metrics["images"] == 3
     assert metrics["images_without_boundary"] == 1
     assert report["miou"] == metrics["miou"]
+
+
+def test_windows_flips_and_scales_are_used_and_shown(inputs, evaluated, tmp_path):
+    inference = InferenceParams(window=(32, 48), overlap=0.25, flip=True, scales=(0.5, 1.0))
+    made = outputs(tmp_path)
+    report = stage.run(evaluate, settings(overlays=0, inference=inference), {**inputs, **made})
+    store, (network, card) = SampleStore.open(inputs["samples"]), networks.load(inputs["segmenter"])
+    right = []
+    with torch.no_grad():
+        for sample in (store.sample("val", index) for index in range(store.size("val"))):
+            images = networks.normalise(sample.image[None], mean=card.mean, std=card.std)
+            found = twin(lambda x: network(x).segmentation, images, inference).argmax(1)[0]
+            right.append((found == sample.labels)[sample.labels != 255])
+    assert report["pixel_accuracy"] == pytest.approx(torch.cat(right).float().mean().item(), abs=1e-3)
+    assert report["pixel_accuracy"] != pytest.approx(evaluated[1]["pixel_accuracy"], abs=2e-3)
+    page = made["report"].read_text()
+    for wanted in ("overlap", "0.25", "scales", "flip"):
+        assert wanted in page
 
 
 def test_the_gate_names_the_network_it_was_held_against(inputs, evaluated):

@@ -44,7 +44,8 @@ def make_samples(folder: Path) -> None:
 
 def make_segmenter(folder: Path) -> None:
     backbone = {"architecture": "hrnet_w18_small_v2", "pretrained": False}
-    params = HrnetParams.model_validate({"name": "hrnet", "backbone": backbone, "boundary_head": True})
+    heads = {"boundary_head": True, "boundary_feedback": False}
+    params = HrnetParams.model_validate({"name": "hrnet", "backbone": backbone, **heads})
     torch.manual_seed(0)
     network = networks.build(params, num_classes=3)
     with torch.no_grad():

@@ -19,11 +19,15 @@ from tests.drawn import CLASSES, sample_store, small_net
 
 DOCUMENT = {
     "network": {
-        "name": "hrnet", "boundary_head": True,
+        "name": "hrnet", "boundary_head": True, "boundary_feedback": False,
         "backbone": {"architecture": "hrnet_w18_small_v2", "pretrained": False},
     },
     "augment": {"scale": [0.8, 1.25], "crop": [64, 64], "flip": True, "brightness": 0.2},
-    "loss": {"beta": 0.3, "gamma": 0.5, "distance": "euclidean"},
+    "loss": {
+        "segmentation": {"name": "cross_entropy", "class_weights": "equal"}, "beta": 0.3, "gamma": 0.5,
+        "gamma_start": 0.0, "gamma_ramp": 0.0, "distance": "euclidean", "boundary_from": "head",
+        "boundary_outputs": ["main", "scales"], "debias": False,
+    },
     "optimiser": {
         "name": "adamw", "learning_rate": 0.002, "weight_decay": 0.05, "steps": 6, "batch": 4, "warm_up": 1,
         "schedule": "poly", "seed": 1,
@@ -60,16 +64,34 @@ def made(inputs, tmp_path_factory):
 
 def rows(path):
     with path.open() as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def test_the_curve_has_every_term_of_the_loss(made):
     curve = rows(made.curves)
     assert [row.pop("step") for row in curve] == [1, 2, 3, 4, 5, 6]
-    assert list(curve[0]) == ["total", "segmentation", "boundary", "inverseform"]
+    assert list(curve[0]) == [
+        "total", "segmentation", "boundary", "inverseform", "auxiliary", "gamma",
+        "gradient_segmentation_classes", "gradient_segmentation_boundary", "gradient_boundary_classes",
+        "gradient_boundary_boundary", "gradient_inverseform_classes", "gradient_inverseform_boundary",
+        "cosine_inverseform_segmentation",
+    ]  # fmt: skip
     for row in curve:
         total = row["segmentation"] + 0.3 * row["boundary"] + 0.5 * row["inverseform"]
         assert row["total"] == pytest.approx(total, rel=1e-5) and row["inverseform"] > 0
+        # A head reaches its own logits alone.
+        assert row["gradient_inverseform_boundary"] > 0 == row["gradient_inverseform_classes"]
+
+
+def test_gamma_starts_late_and_a_term_from_the_classes_pulls_at_them(inputs, tmp_path):
+    loss = {**DOCUMENT["loss"], "boundary_from": "classes", "gamma_start": 0.5, "gamma_ramp": 0.5}
+    few = settings(loss=loss, network={"boundary_head": False}, optimiser={"steps": 4, "batch": 2})
+    places = paths(tmp_path, inputs)
+    stage.run(train_segmentation, few, places)
+    curve = rows(places["curves"])
+    assert [row["gamma"] for row in curve] == pytest.approx([0, 0, 0, 0.25])
+    assert [row["inverseform"] > 0 for row in curve] == [False, False, False, True]
+    assert curve[-1]["gradient_inverseform_classes"] > 0 and abs(curve[-1]["cosine_inverseform_segmentation"]) <= 1
 
 
 def test_the_figures_are_those_of_the_last_row(made):
@@ -164,7 +186,7 @@ def test_the_checkpoint_of_another_run_is_not_gone_on_from(inputs, tmp_path, mon
 
 def test_without_the_inverseform_term_none_is_in_the_card(inputs, tmp_path):
     places = paths(tmp_path, inputs)
-    plain = settings(loss={"gamma": 0.0}, optimiser={"steps": 1, "batch": 2}, network={"boundary_head": False})
+    plain = settings(loss={"gamma": 0.0, "boundary_from": "classes"}, optimiser={"steps": 1, "batch": 2}, network={"boundary_head": False})
     stage.run(train_segmentation, plain, places)
     segmenter, card = networks.load(places["segmenter"])
     (row,) = rows(places["curves"])

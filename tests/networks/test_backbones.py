@@ -1,15 +1,29 @@
+import sys
+
 import pytest
+import timm
 import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 
-from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams
+from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams, TimmResnet, TimmResnetParams
+from inverseform.settings import InputError
 
-PARAMS = TimmHrnetParams(architecture="hrnet_w18_small_v2", pretrained=False)
+SMALL = "hrnet_w18_small_v2"
+PARAMS = TimmHrnetParams(architecture=SMALL, pretrained=False)
 
 
 @pytest.fixture(scope="module")
 def backbone():
+    torch.manual_seed(0)
     return TimmHrnet(PARAMS).eval()
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """The weights of a whole classifier, other ones than those of `backbone`."""
+    torch.manual_seed(1)
+    return timm.create_model(SMALL).state_dict()
 
 
 @torch.no_grad()
@@ -37,6 +51,59 @@ def test_the_classifier_of_timm_is_left_out(backbone):
     assert not [name for name in backbone.state_dict() if "classifier" in name or "incre" in name]
 
 
-def test_timms_wider_namesake_is_not_taken():
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_a_dilated_resnet_keeps_its_resolution_and_its_weights(output_stride):
+    params = TimmResnetParams(architecture="resnet50", output_stride=output_stride, pretrained=False)
+    with torch.device("meta"):
+        backbone = TimmResnet(params).eval()
+        features = backbone(torch.empty(1, 3, 64, 96))
+        whole = timm.create_model("resnet50", num_classes=0)
+    assert backbone.channels == (256, 2048) and backbone.stride == output_stride
+    assert [tuple(f.shape) for f in features] == [
+        (1, 256, 16, 24),
+        (1, 2048, 64 // output_stride, 96 // output_stride),
+    ]
+    assert list(backbone.body.state_dict()) == list(whole.state_dict())
+
+
+def test_another_architecture_or_output_stride_is_refused():
     with pytest.raises(ValidationError):
-        TimmHrnetParams.model_validate({"architecture": "hrnet_w18", "pretrained": False})
+        TimmHrnetParams.model_validate({"architecture": "hrnet_w32", "pretrained": False})
+    with pytest.raises(ValidationError):
+        TimmResnetParams.model_validate({"architecture": "resnet101", "output_stride": 32, "pretrained": False})
+
+
+def started_from(file):
+    return TimmHrnet(TimmHrnetParams(architecture=SMALL, pretrained=str(file)))
+
+
+def test_weights_of_a_classifier_are_taken_from_a_file_but_for_its_head(classifier, tmp_path):
+    file = tmp_path / "imagenet.safetensors"
+    save_file(classifier, file)
+    taken = started_from(file).body.state_dict()
+    assert "classifier.weight" in classifier and "classifier.weight" not in taken
+    assert all(torch.equal(tensor, classifier[name]) for name, tensor in taken.items())
+
+
+def test_a_missing_weight_and_a_foreign_one_are_refused_by_name(classifier, tmp_path):
+    file = tmp_path / "imagenet.pth"
+    torch.save({name: tensor for name, tensor in classifier.items() if name != "conv2.weight"}, file)
+    with pytest.raises(InputError, match=r"pretrained is '.+imagenet\.pth': .+ do not fit .+conv2\.weight.+; name a"):
+        started_from(file)
+    torch.save({**classifier, "stranger": torch.zeros(1)}, file)
+    with pytest.raises(InputError, match="stranger"):
+        started_from(file)
+
+
+def test_a_file_that_is_not_there_or_holds_something_else_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"network\.backbone\.pretrained: .*absent\.pth"):
+        started_from(tmp_path / "absent.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(InputError, match=r"network\.backbone\.pretrained: .*text\.pth"):
+        started_from(tmp_path / "text.pth")
+
+
+def test_without_timm_it_is_told_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(InputError, match=r"hrnet_w18_small_v2 and timm is not .+ pip install 'inverseform\[train\]'"):
+        TimmHrnet(PARAMS)

@@ -1,8 +1,10 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from inverseform.networks.heads import HrnetV2Head, join
+from inverseform.networks.heads import BoundaryHeadParams, HrnetV2Head, join, mixing, resize
 
 
 def enlarged(values, length):
@@ -54,3 +56,23 @@ def test_a_head_is_one_mixing_and_one_linear_layer_at_each_place_alone():
 def test_the_mixing_layer_is_as_wide_as_what_was_joined_unless_it_is_said():
     assert HrnetV2Head((18, 36, 72, 144), outputs=19).mix[0].out_channels == 270
     assert HrnetV2Head((18, 36), outputs=19, hidden=7).classify.in_channels == 7
+
+
+def test_feedback_needs_a_boundary_head():
+    for head, feedback in ((False, False), (True, False), (True, True)):
+        assert BoundaryHeadParams(boundary_head=head, boundary_feedback=feedback).boundary_feedback == feedback
+    with pytest.raises(ValidationError, match="set boundary_head to true, or both to false"):
+        BoundaryHeadParams(boundary_head=False, boundary_feedback=True)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_mixing_layer_keeps_the_size_and_has_no_bias_that_its_norm_takes_off(kernel):
+    layer = mixing(3, 5, kernel=kernel)
+    assert layer(torch.randn(2, 3, 4, 7)).shape == (2, 5, 4, 7)
+    assert sorted(tuple(p.shape) for p in layer.parameters()) == [(5,), (5,), (5, 3, kernel, kernel)]
+
+
+def test_resize_goes_up_and_down_between_the_centres_of_the_cells():
+    line = torch.arange(4.0)[None, None, None]
+    assert torch.allclose(resize(line, torch.zeros(1, 1, 1, 8))[0, 0, 0], torch.tensor(enlarged([0.0, 1, 2, 3], 8)))
+    assert resize(line, torch.zeros(1, 1, 1, 2)).flatten().tolist() == [0.5, 2.5]

@@ -13,7 +13,8 @@ from inverseform.settings import InputError
 from tests.drawn import ROOT
 
 BACKBONE = {"architecture": "hrnet_w18_small_v2", "pretrained": False}
-PARAMS = HrnetParams.model_validate({"name": "hrnet", "backbone": BACKBONE, "boundary_head": True})
+HEAD = {"boundary_head": True, "boundary_feedback": False}
+PARAMS = HrnetParams.model_validate({"name": "hrnet", "backbone": BACKBONE, **HEAD})
 CARD = Card(
     network=PARAMS, classes=("sky", "tree", "road"), colours=((0, 0, 255), (0, 255, 0), (128, 128, 128)),
     mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.1 + 0.2), inverse_net="d" * 64, params="e" * 64,
@@ -57,7 +58,8 @@ def test_what_was_saved_gives_the_same_logits(network, kept):
     loaded, card = networks.load(kept)
     images = torch.randn(2, 3, 45, 70)
     assert not loaded.training
-    assert all(torch.equal(a, b) for a, b in zip(loaded(images), network(images), strict=True))
+    found, expected = loaded(images), network(images)
+    assert torch.equal(found.segmentation, expected.segmentation) and torch.equal(found.boundary, expected.boundary)
     assert card == CARD
 
 
@@ -82,6 +84,48 @@ def test_loading_downloads_nothing_even_where_training_began_from_downloaded_wei
     change(copy, network=PARAMS.model_dump(mode="json") | {"backbone": {**BACKBONE, "pretrained": True}})
     _, card = networks.load(copy)
     assert card.network.backbone.pretrained
+    # Nor is a file asked for that was on the machine where it was trained.
+    change(copy, network=PARAMS.model_dump(mode="json") | {"backbone": {**BACKBONE, "pretrained": "absent.pth"}})
+    assert networks.load(copy)[1].network.backbone.pretrained == "absent.pth"
+
+
+RESNET = {"architecture": "resnet50", "output_stride": 16, "pretrained": False}
+OTHERS = [
+    {"name": "ocr", "backbone": BACKBONE, "auxiliary_weight": 0.4},
+    {"name": "hms", "backbone": BACKBONE, "auxiliary_weight": 0.4, "scale_weight": 0.05, "scales": [0.5, 1.0]},
+    {"name": "deeplab", "backbone": RESNET},
+    {"name": "smp", "architecture": "FPN", "encoder": "tu-test_efficientnet", "weights": None},
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("values", OTHERS, ids=lambda values: values["name"])
+def test_every_other_network_of_the_union_is_built_by_its_name_kept_and_read(values, feedback, tmp_path):
+    values = {**values, "boundary_head": True, "boundary_feedback": feedback}
+    card = Card.model_validate({**CARD.model_dump(), "network": values}, strict=False)
+    torch.manual_seed(0)
+    network = networks.build(card.network, num_classes=3).eval()
+    networks.save(tmp_path / "segmenter", network, card)
+    loaded, read = networks.load(tmp_path / "segmenter")
+    images = torch.randn(1, 3, 32, 33)
+    assert torch.equal(loaded(images).segmentation, network(images).segmentation)
+    assert read == card and read.network.name == values["name"]
+    bare = {**values, "boundary_head": False, "boundary_feedback": False}
+    if not feedback:
+        with torch.device("meta"):
+            built = networks.build(
+                Card.model_validate({**CARD.model_dump(), "network": bare}, strict=False).network, num_classes=3
+            )
+        assert list(network.without_boundary_head().state_dict()) == list(built.state_dict())
+
+
+def test_loading_reads_no_file_for_an_encoder_either(tmp_path):
+    network = {**OTHERS[-1], **HEAD}
+    card = Card.model_validate({**CARD.model_dump(), "network": network}, strict=False)
+    networks.save(tmp_path / "segmenter", networks.build(card.network, num_classes=3), card)
+    change(tmp_path / "segmenter", network={**network, "weights": "absent.pth"})
+    assert networks.load(tmp_path / "segmenter")[1].network.weights == "absent.pth"
 
 
 def test_weights_of_another_number_of_classes_are_refused(copy):

@@ -13,7 +13,7 @@ from torch import nn
 from inverseform.settings import InputError
 from inverseform.training import loop
 from inverseform.training.checkpoint import Place, fingerprint
-from inverseform.training.loop import ROWS, Curve, train
+from inverseform.training.loop import ROWS, Curve, ends_a_row, train
 from inverseform.training.optimiser import OptimiserParams
 from tests.drawn import ROOT
 
@@ -104,6 +104,14 @@ def test_a_row_of_the_curve_is_the_mean_since_the_row_before():
         each.add(8, {"total": 0.3})
         each.add(9, {"total": 0.1})
     assert again.rows == curve.rows and len(curve.rows) == 3
+
+
+def test_a_term_that_some_steps_have_is_their_mean_and_is_asked_for_where_a_row_ends():
+    curve = Curve(every=2)
+    for step in range(4):
+        curve.add(step + 1, {"total": 1.0, **({"norm": float(step)} if step % 2 else {})})
+    assert curve.rows == [{"step": 2, "total": 1.0, "norm": 1.0}, {"step": 4, "total": 1.0, "norm": 3.0}]
+    assert [step for step in range(250) if ends_a_row(step, 250)] == list(range(1, 250, 2))
 
 
 @pytest.mark.parametrize("steps", [1, 99, 100, 250])
