@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.ablation_bench import BATCH, OURS, Bench, Row
+from benchmarks.ablation_bench import BATCH, LEVELS, OURS, Bench, Row
 from inverseform.settings import InputError
 
 TITLES = {
@@ -33,6 +33,7 @@ TITLES = {
     "E": "Regressing the distance itself instead of theta (sec. 3.2)",
     "F": "Identity pairs; calibrated: less what is said of the truth with itself",
     "G": "Distances, of one network",
+    "H": "Levels of ours: two fine ones that compare a cell with its like alone, and others",
 }
 POINTS = ["points_back", "points_back_degraded"]
 MOVES = ["spearman_shift", "spearman_scale", "spearman_rotation", "spearman_shear"]
@@ -44,6 +45,7 @@ SHOWN = {
     "D": ["source", *R2, "r2_real_calibrated", *POINTS, "normal_error_pixels"],
     "E": ["network", "regressed", "trained", "steps", "calibrated", "r2_d", "r2_d_degraded", *MOVES[:2], *POINTS],
     "F": ["network", "trained", "steps", "identity", "calibrated", "identity_ratio", "r2_taken", *MOVES, *POINTS],
+    "H": ["network", "parameters", *R2, *POINTS, "normal_error_pixels", "ms_per_tile"],
     "G": ["distance", "r2_d", *MOVES, *POINTS],
 }
 HEADS = {
@@ -59,7 +61,7 @@ def rows() -> list[Row]:
     """All rows, what matters most first."""
     dense, paper, siamese = "small dense", "the paper's dense", "AET siamese"
     return [
-        Row(OURS, "ABCDEFG"), Row(dense, "AEF", dense), Row(paper, "A", paper),
+        Row(OURS, "ABCDEFGH"), Row(dense, "AEF", dense), Row(paper, "A", paper),
         Row("small dense, distance regressed", "E", dense, regressed="distance"),
         Row("small dense, random weights", "EF", dense, trained=False),
         Row("small dense, 5% identity pairs, not calibrated", "EF", dense, calibrated=False),
@@ -76,7 +78,7 @@ def rows() -> list[Row]:
         Row("small dense, 6 times, not calibrated", "EF", dense, longer=6, calibrated=False),
         *(Row(f"{name}, pre-trained", "A", name, pretrained=True) for name in (dense, siamese, paper)),
         Row("the published, tile 224", "A", "the published", tile=224),
-        Row("tile 192", "B", tile=192), Row("radius 2, 1/1", "C", radius=2),
+        *(Row(name, "H", name) for name in LEVELS), Row("tile 192", "B", tile=192), Row("radius 2, 1/1", "C", radius=2),
         *(Row(f"radius {radius}, 1/2", "C", shrink=2, radius=radius) for radius in (2, 3)),
     ]  # fmt: skip
 

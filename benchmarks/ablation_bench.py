@@ -37,6 +37,11 @@ from inverseform.training.loop import train
 from inverseform.training.optimiser import OptimiserParams
 from inverseform.transform import from_offsets, offsets
 
+
+def _level(stride: int, reach: int, width: int, depth: int) -> dict[str, int]:
+    return {"stride": stride, "reach": reach, "width": width, "depth": depth}
+
+
 BATCH, TIMED, RUNS, TEST_PAIRS, PROBE_TILES = 64, 32, 15, 1024, 64
 OURS = "ours"
 NETWORKS: dict[str, tuple[float, dict[str, Any]]] = {
@@ -46,6 +51,13 @@ NETWORKS: dict[str, tuple[float, dict[str, Any]]] = {
     "AET siamese": (1e-3, {"name": "siamese", "pooling": 4, "widths": [32, 64, 96, 128]}),
 }
 """Learning rate and settings; ours is that of `--params`."""
+LEVELS: dict[str, list[dict[str, int]]] = {
+    "ours, two levels": [_level(16, 3, 48, 2), _level(8, 0, 32, 1)],
+    "ours, fine reach 1": [_level(16, 3, 48, 2), _level(8, 1, 32, 1), _level(8, 1, 32, 1)],
+    "ours, fine reach 2": [_level(16, 3, 48, 2), _level(8, 2, 32, 1), _level(8, 2, 32, 1)],
+    "ours, coarse cells alone": [_level(16, 3, 48, 2), _level(16, 1, 48, 1), _level(16, 1, 48, 1)],
+}
+"""Ours with other levels."""
 LOCALISER = SpatialTransformerParams(temperature=0.01, steps=400, batch=64, learning_rate=0.003)
 
 
@@ -83,9 +95,7 @@ class Direct(InverseNet):
         """The carrier of a distance."""
         return from_offsets(F.pad(numbers * self.scale + self.mean, (2, 3)))
 
-    def estimate(
-        self, predicted: Tensor, target: Tensor, *, calibrated: bool = True, pooled: bool = False
-    ) -> Tensor:
+    def estimate(self, predicted: Tensor, target: Tensor, *, calibrated: bool = True, pooled: bool = False) -> Tensor:
         """The carrier of the distance, less that of the target from itself if calibrated."""
         assert not pooled, "asked by figures alone, which have tiles as they are"
         numbers = self(predicted, target)
@@ -126,9 +136,10 @@ class Bench:
 
     def network(self, row: Row) -> tuple[float, dict[str, Any]]:
         """Learning rate and settings of a row's network."""
-        if row.network != OURS:
+        if row.network in NETWORKS:
             return NETWORKS[row.network]
-        return self.trained.optimiser.learning_rate, self.trained.network.model_dump(mode="json")
+        levels = {"levels": LEVELS[row.network]} if row.network in LEVELS else {}
+        return self.trained.optimiser.learning_rate, self.trained.network.model_dump(mode="json") | levels
 
     def train(self, row: Row) -> tuple[InverseNet, float | None]:
         """The network of a row, and the milliseconds of one core that a step took; None if it was trained before."""
@@ -217,7 +228,7 @@ class Bench:
         units = {"network": self.network(row)[1], "mean": mean.tolist(), "scale": scale.tolist()}
         settings = InverseNetSettings.model_validate({**store.settings, **units}, strict=False)
         torch.manual_seed(1)
-        direct = row.regressed == "distance" and row.network != OURS
+        direct = row.regressed == "distance" and row.network in NETWORKS
         return Direct(settings, euclidean(store.theta())) if direct else InverseNet(settings)
 
     def _real(self, row: Row) -> bool:

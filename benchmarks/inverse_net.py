@@ -28,6 +28,7 @@ from inverseform.data.sample_store import SampleStore
 from inverseform.degradation import DegradationParams
 from inverseform.distance import euclidean
 from inverseform.inverse_net import InverseNet
+from inverseform.metrics.inverse_net import Explained
 from inverseform.metrics.response import points_back
 from inverseform.pairs import crop
 from inverseform.params import load_section
@@ -47,7 +48,7 @@ def pairs_of(samples: Path, net: InverseNet, folder: Path, *, predicted: float, 
             "source": "random", "tile": settings.tile, "degrees_of_freedom": settings.degrees_of_freedom,
             "spatial_transformer": {"temperature": 1.0, "steps": 1, "batch": 1, "learning_rate": 0.1},
             "ranges": ranges, "identity": 0.0, "predicted": predicted, "occupancy": 0.02, "train_pairs": 1,
-            "val_pairs": 4096, "probe_tiles": 256, "pairs_per_sample": 41, "shard_pairs": 4096, "seed": 7, "workers": 2,
+            "val_pairs": 4096, "probe_tiles": 128, "pairs_per_sample": 41, "shard_pairs": 4096, "seed": 7, "workers": 2,
         },
         strict=False,
     )  # fmt: skip
@@ -72,6 +73,15 @@ def _prediction_tiles(store: SampleStore, tile: int) -> list[tuple[Tensor, Tenso
             chosen = origins[torch.randint(len(origins), (TILES,), generator=generator)]
             found.append((sample.boundary, sample.prediction, chosen))
     return found
+
+
+def real_determination(net: InverseNet, store: PairStore) -> float:
+    """Mean R2 of pairs that hold a real prediction each."""
+    explained = Explained(net)
+    for pairs in store.all():
+        assert pairs.prediction is not None
+        explained.update(pairs.tile.float(), pairs.warped.float(), pairs.prediction.float() / 255, pairs.theta)
+    return explained.figures()["r2_degraded"]
 
 
 def shifted_predictions(net: InverseNet, store: SampleStore) -> dict[int, float] | None:
@@ -113,7 +123,7 @@ def report(net: InverseNet, samples: Path, degradation: DegradationParams) -> No
         real = None
         if first.prediction is not None:
             made = pairs_of(samples, net, Path(folder) / "real", predicted=1.0, ranges=ranges)
-            real = assess(net, PairStore(made, "val"), PairStore(made, "probe"), degradation)
+            real = real_determination(net, PairStore(made, "val"))
     shifted = shifted_predictions(net, store)
     back = figures["points_back_by_shift"]
     print(
@@ -125,7 +135,7 @@ def report(net: InverseNet, samples: Path, degradation: DegradationParams) -> No
     rows: list[tuple[str, str, float | None]] = [
         ("mean R2, hard pairs", "0.90", figures["r2"]),
         ("mean R2, degraded pairs", "", figures["r2_degraded"]),
-        ("mean R2, real predictions", "", real and real["r2_degraded"]),
+        ("mean R2, real predictions", "", real),
         ("normal displacement error at 3 pixels, median, pixels", "<= 0.5", figures["normal_error_pixels"]),
         ("the same, mean", "", figures["normal_error_pixels_mean"]),
         ("d(x, x) / d(largest shift), calibrated as the loss is", "<= 0.02",

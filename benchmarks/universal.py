@@ -4,7 +4,7 @@
 
 Stage by stage, as the pipeline runs them, with the settings of `recipes/universal.yaml`: scenes are drawn; a
 segmentation network is trained with cross entropy on other scenes, and its boundary predictions for the first ones
-become a share of the pairs; the inverse network is trained on these and has to pass its gate. What is there whole is not
+become a share of the pairs; the inverse network is trained on these and has to pass its gate. What is there is not
 made again, and the trainings go on from their checkpoints: run it again after an interruption. `--install` puts the
 network into the package, in 16-bit floats. About two hours on two cores.
 """

@@ -54,11 +54,7 @@ def inverseform(
         calibrated: Whether the network's answer to the target and itself is taken off.
     """
     tile, pooling = net.settings.tile, net.pooling
-    if stride is not None and stride % pooling:
-        raise InputError(
-            f"stride is {stride}: this network averages maps over squares of {pooling} pixels first; give a multiple "
-            f"of that, such as {-(-stride // pooling) * pooling}"
-        )
+    _check_stride(stride, pooling)
     # Of whole maps: a tile that is used twice, or not at all, is averaged once, and less is moved from here on.
     maps = [pool(each, pooling) for each in (predicted, target)]
     cut = [tiles(each, tile // pooling, stride=stride and stride // pooling) for each in maps]
@@ -97,10 +93,7 @@ class InverseFormLoss(nn.Module):
             raise InputError(f"distance is {distance!r}: one of {', '.join(DISTANCES)}; write distance='euclidean'")
         if reduction not in get_args(Reduction):
             raise InputError(f"reduction is {reduction!r}: one of {', '.join(get_args(Reduction))}; write 'mean'")
-        if stride is not None and stride < 1:
-            raise InputError(
-                f"stride is {stride}: at least 1 pixel from one tile to the next; leave it out for one tile's side"
-            )
+        _check_stride(stride, net.pooling)
         self.net = _freeze(net)
         self.distance: DistanceName = distance
         self.reduction: Reduction = reduction
@@ -163,6 +156,18 @@ def enlarge(logits: Float[Tensor, "batch channels rows columns"], like: Tensor) 
     if logits.shape[-2:] == like.shape[-2:]:
         return logits
     return F.interpolate(logits, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _check_stride(stride: int | None, pooling: int) -> None:
+    if stride is not None and stride < 1:
+        raise InputError(
+            f"stride is {stride}: at least 1 pixel from one tile to the next; leave it out for one tile's side"
+        )
+    if stride is not None and stride % pooling:
+        raise InputError(
+            f"stride is {stride}: this network averages maps over squares of {pooling} pixels first; give a multiple "
+            f"of that, such as {-(-stride // pooling) * pooling}"
+        )
 
 
 def _freeze(net: InverseNet) -> InverseNet:

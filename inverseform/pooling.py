@@ -27,7 +27,7 @@ def pool(maps: Float[Tensor, "*batch height width"], size: int) -> Float[Tensor,
 
 
 class _Pool(torch.autograd.Function):
-    """The mean and its transpose: autograd's own way back through strided sums writes the whole map for each of them."""
+    """The mean and its transpose: autograd's own way back writes the whole map for each of the strided sums."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, size: int) -> Tensor:  # noqa: ANN401

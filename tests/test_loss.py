@@ -23,14 +23,15 @@ def test_a_perfect_prediction_costs_nothing(inverse):
     assert inverse((boundary * 2 - 1) * 50, boundary, valid) < 1e-5
 
 
-def test_the_loss_is_the_mean_distance_over_occupied_tiles_of_a_loop():
+@pytest.mark.parametrize(("height", "width"), [(40, 56), (41, 59)])
+def test_the_loss_is_the_mean_distance_over_occupied_tiles_of_a_loop(height, width):
     net = small_net()
-    boundary, _ = boundaries(scene(40, 56), num_classes=CLASSES)
+    boundary, _ = boundaries(scene(height, width), num_classes=CLASSES)
     predicted = torch.rand(boundary.shape, generator=torch.Generator().manual_seed(1))
     distances = []
     for image in range(2):
-        for top in range(0, 40, 16):
-            for left in range(0, 56, 16):
+        for top in range(0, height, 16):
+            for left in range(0, width, 16):
                 cut = [
                     F.pad(m[image, :, top : top + 16, left : left + 16], (0, 16, 0, 16))[:, :16, :16]
                     for m in (predicted, boundary)
@@ -99,7 +100,8 @@ import sys
 from tests.drawn import small_net
 from inverseform import InverseFormLoss
 from inverseform.settings import InputError
-for options, words in (({"reduction": "none"}, "reduction is 'none'"), ({"stride": 0}, "stride is 0:")):
+for options, words in (({"reduction": "none"}, "reduction is 'none'"), ({"stride": 0}, "stride is 0:"),
+                       ({"stride": 7}, "squares of 2 pixels first; give a multiple of that, such as 8")):
     try:
         InverseFormLoss(small_net(), **options)
     except InputError as error:

@@ -84,8 +84,7 @@ class Alignment(Network):
         self.coarse = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
         channels: dict[int, int] = dict(zip(STRIDES, (fine, coarse), strict=True))
         self.levels = nn.ModuleList(
-            _Level(level, channels[level.stride], side // level.stride, len(mean))
-            for level in params.levels
+            _Level(level, channels[level.stride], side // level.stride, len(mean)) for level in params.levels
         )
         self.strides: list[int] = [level.stride for level in params.levels]
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
