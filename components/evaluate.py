@@ -179,7 +179,7 @@ def _contents(
     facts = {
         "Data set": f"{store.info.source} ({counts} samples)",
         "Evaluated": f"{store.size(params.split)} samples of split {params.split}, at full size",
-        "Network": card.network.backbone.architecture,
+        "Network": networks.describe(card.network),
         "Segmenter, SHA-256": verdict["segmenter"],
         "Inverse network, SHA-256": card.inverse_net or "none",
         "Training settings, SHA-256": card.params,

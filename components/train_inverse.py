@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from components import stage
@@ -23,7 +24,7 @@ from inverseform.inverse_net import InverseNet, InverseNetSettings, NetworkParam
 from inverseform.metrics.gate import InverseGateParams, checks, misses
 from inverseform.metrics.inverse_net import Explained
 from inverseform.metrics.response import Answers, answers, figures
-from inverseform.pairs import reflect
+from inverseform.pairs import reflect, remainders
 from inverseform.plots import Points, read_curves
 from inverseform.probes import Probe, probes
 from inverseform.settings import InputError, Settings
@@ -40,6 +41,9 @@ class TrainInverseParams(Settings):
     """Where training begins: the network that comes with the package, for a short fine-tuning, or random weights."""
     network: NetworkParams
     degradation: DegradationParams
+    blended: float = Field(ge=0, le=1)
+    """Share of the pairs whose prediction is a mixture of itself and what it would be in place, 0 to 1 of the way; the
+    transform counts as far. What lies between is what a gradient step on a map leads to."""
     gate: InverseGateParams
     """What the network must reach on held-out images; below it the stage fails."""
     optimiser: OptimiserParams
@@ -71,10 +75,11 @@ def train_inverse(
         # Moved as bits, eight to a float's thirty-two: softening them is the device's work.
         there = {name: field.to(device) for name, field in batch._asdict().items() if field is not None}
         pairs = _reflected(batch._replace(**there))
+        predicted, left = _blended(pairs, params)
         # In units of their spread all numbers count alike; in plain offsets it would be the square of eq. (1).
-        truth = (offsets(pairs.theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
+        truth = (left * offsets(pairs.theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
         # A network that refines its answer is asked to be right on the way too.
-        each = net.refine(_predicted(pairs, params.degradation), pairs.tile.float())
+        each = net.refine(predicted, pairs.tile.float())
         return {"total": torch.stack([(answer - truth).square().mean() for answer in each]).mean()}
 
     steps = train(
@@ -151,6 +156,18 @@ def _predicted(pairs: Pairs, degradation: DegradationParams) -> Float[Tensor, "c
     if pairs.prediction is None or pairs.soft is None:
         return degraded
     return torch.where(pairs.soft[:, None, None], pairs.prediction.float() / 255, degraded)
+
+
+def _blended(
+    pairs: Pairs, params: TrainInverseParams
+) -> tuple[Float[Tensor, "count tile tile"], Float[Tensor, "count 1"]]:
+    """Predicted maps, some of them blended with the unmoved ones, and what share of the transform is left in each."""
+    left, moved = remainders(pairs.seed, params.blended), _predicted(pairs, params.degradation)
+    if not params.blended:
+        return moved, left[:, None]
+    # The same seeds: what a network got wrong it gets wrong all the way.
+    still = degrade(pairs.tile.float(), pairs.seed, params.degradation)
+    return torch.lerp(still, moved, left[:, None, None]), left[:, None]
 
 
 def _check_probes(store: PairStore, moves: list[Probe]) -> None:

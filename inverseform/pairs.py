@@ -128,3 +128,14 @@ def reflect(
     symmetry = torch.where(chosen, swapped, symmetry)
     # A symmetry is orthogonal: its inverse is its transpose.
     return tile, warped, symmetry @ theta @ symmetry.transpose(-1, -2)
+
+
+def remainders(seeds: Int64[Tensor, " count"], blended: float) -> Float[Tensor, " count"]:
+    """What share of its transform each pair keeps when its prediction is blended with the unmoved one.
+
+    A descent on the pixels of a map takes them from the moved map to the true one through mixtures of both, which no
+    transform makes. For a share `blended` of the pairs it is uniform between 0 and 1; the others keep all.
+    """
+    # The third stream of a seed; degradations have the first two.
+    drawn = uniform(seeds, 3, 2)
+    return torch.where(drawn[:, 0] < blended, drawn[:, 1], 1.0)

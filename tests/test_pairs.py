@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inverseform.boundary import boundaries
-from inverseform.pairs import crop, cut, pack, reflect, unpack
+from inverseform.pairs import crop, cut, pack, reflect, remainders, unpack
 from inverseform.transform import TransformRanges, compose, draw, grid, identity, warp
 
 RANGES = TransformRanges(translation=0.2, scale=(0.8, 1.25), rotation=15.0, shear=10.0, perspective=0.1)
@@ -109,3 +109,13 @@ def test_a_reflected_pair_is_a_pair_of_the_reflected_transform(degrees_of_freedo
     assert (again == warped)[inner].float().mean() > 0.995
     assert torch.allclose(torch.linalg.det(turned), torch.linalg.det(theta), atol=1e-6)
     assert (turned[:, 2, 2] == 1).all()
+
+
+def test_of_some_pairs_a_share_of_the_transform_is_left_and_of_the_others_all():
+    seeds = torch.arange(20000) * 977
+    left = remainders(seeds, 0.4)
+    blended = left < 1
+    assert abs(blended.float().mean() - 0.4) < 0.02
+    assert left.min() >= 0 and abs(left[blended].mean() - 0.5) < 0.02 and abs(left[blended].std() - 12**-0.5) < 0.02
+    assert torch.equal(remainders(seeds[5:9], 0.4), left[5:9])
+    assert (remainders(seeds, 0.0) == 1).all() and (remainders(seeds, 1.0) < 1).all()

@@ -17,7 +17,7 @@ from inverseform.settings import InputError, Settings
 
 __all__ = [
     "Card", "DeepLabParams", "HmsParams", "HrnetParams", "NetworkParams", "OcrParams", "Segmenter", "SmpParams",
-    "build", "load", "normalise", "save",
+    "build", "describe", "load", "normalise", "save",
 ]  # fmt: skip
 
 FORMAT = "inverseform.segmenter/1"
@@ -76,6 +76,12 @@ def _build_hrnet(params: HrnetParams, *, num_classes: int) -> EncoderDecoder:
     head = HrnetV2Head((joined + params.boundary_feedback,), outputs=num_classes, hidden=joined)
     boundary_head = HrnetV2Head(backbone.channels, outputs=1) if params.boundary_head else None
     return EncoderDecoder(backbone, head, boundary_head, boundary_feedback=params.boundary_feedback)
+
+
+def describe(params: NetworkParams) -> str:
+    """A network in a few words, for people."""
+    parts = (params.architecture, params.encoder) if isinstance(params, SmpParams) else (params.backbone.architecture,)
+    return ", ".join((params.name, *parts))
 
 
 def save(folder: Path, network: Segmenter, card: Card) -> None:

@@ -12,6 +12,9 @@ from inverseform.networks.segmenter import Segmenter, cut, look, pad
 from inverseform.sample import Prediction
 from inverseform.settings import InputError
 
+Channels = tuple[float, float, float]
+"""A number for red, green and blue."""
+
 
 class SmpParams(BoundaryHeadParams):
     """A network of segmentation-models-pytorch."""
@@ -83,7 +86,7 @@ def build_smp(params: SmpParams, *, num_classes: int) -> Smp:
     return Smp(network, stride=stride, boundary_head=boundary_head, boundary_feedback=params.boundary_feedback)
 
 
-def normalisation(params: SmpParams) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def normalisation(params: SmpParams) -> tuple[Channels, Channels] | None:
     """Mean and standard deviation of the channels, of 0 to 1, that the encoder's weights were trained with.
 
     What `normalise` should be given for them; None where the weights are random, or where it is not known. For a file
@@ -96,7 +99,8 @@ def normalisation(params: SmpParams) -> tuple[tuple[float, ...], tuple[float, ..
         found = smp.encoders.get_preprocessing_params(params.encoder, pretrained=params.weights)
     except (ValueError, OSError):
         return None
-    return tuple(found["mean"]), tuple(found["std"])
+    (red, green, blue), (reds, greens, blues) = found["mean"], found["std"]
+    return (red, green, blue), (reds, greens, blues)
 
 
 def _library() -> Any:  # noqa: ANN401 (a module without types)

@@ -9,7 +9,7 @@ import torch
 from components import stage
 from components import train_inverse as train_inverse_module
 from components.synthesize import SynthesizeParams, synthesize
-from components.train_inverse import TrainInverseParams, _page, _predicted, _reflected, assess, train_inverse
+from components.train_inverse import TrainInverseParams, _blended, _page, _predicted, _reflected, assess, train_inverse
 from inverseform import inverse_net
 from inverseform.data.pair_store import PairStore
 from inverseform.degradation import DEGRADATIONS, DegradationParams, degrade
@@ -52,7 +52,7 @@ ANY = {
 
 def settings(gate=(), init="random", network=None, **changes):
     document = {
-        "init": init, "network": network or {"name": "dense", "pooling": 2, "hidden": [192, 64]}, "degradation": CLEAN,
+        "init": init, "network": network or {"name": "dense", "pooling": 2, "hidden": [192, 64]}, "degradation": CLEAN, "blended": 0.0,
         "gate": GATE | dict(gate), "optimiser": {**OPTIMISER, **changes},
     }  # fmt: skip
     return TrainInverseParams.model_validate_json(json.dumps(document))
@@ -262,6 +262,16 @@ def test_real_predictions_stand_for_their_tiles_and_are_reflected_with_them(tmp_
         hard = degrade(some.warped.float(), some.seed, settings().degradation)
         assert torch.equal(predicted[~batch.soft], hard[~batch.soft])
     assert not torch.equal(_reflected(batch).prediction, batch.prediction)
+
+
+def test_a_blended_prediction_lies_between_the_moved_one_and_the_unmoved(made):
+    batch = next(PairStore(made.pairs, "train").all())
+    predicted, left = _blended(batch, settings().model_copy(update={"blended": 0.7}))
+    tile, warped = (degrade(maps.float(), batch.seed, settings().degradation) for maps in (batch.tile, batch.warped))
+    assert torch.allclose(predicted, tile + left[..., None] * (warped - tile), atol=1e-6)
+    assert (left == 1).any() and (left < 0.5).any()
+    whole, all_of_it = _blended(batch, settings())
+    assert torch.equal(whole, warped) and (all_of_it == 1).all()
 
 
 def test_probes_of_another_version_are_refused(made, monkeypatch):

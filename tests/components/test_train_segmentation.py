@@ -186,7 +186,11 @@ def test_the_checkpoint_of_another_run_is_not_gone_on_from(inputs, tmp_path, mon
 
 def test_without_the_inverseform_term_none_is_in_the_card(inputs, tmp_path):
     places = paths(tmp_path, inputs)
-    plain = settings(loss={"gamma": 0.0, "boundary_from": "classes"}, optimiser={"steps": 1, "batch": 2}, network={"boundary_head": False})
+    plain = settings(
+        loss={"gamma": 0.0, "boundary_from": "classes"},
+        optimiser={"steps": 1, "batch": 2},
+        network={"boundary_head": False},
+    )
     stage.run(train_segmentation, plain, places)
     segmenter, card = networks.load(places["segmenter"])
     (row,) = rows(places["curves"])
@@ -214,7 +218,7 @@ def test_a_batch_depends_on_its_step_alone_and_an_epoch_holds_every_sample_once(
     still = settings(augment={"scale": [1, 1], "crop": [96, 120], "flip": False, "brightness": 0})
     batches = [draw_batch(store, still, step) for step in (0, 1, 2)]
     assert torch.equal(draw_batch(store, still, 1).images, batches[1].images)
-    images = [(image, labels) for batch in batches for image, labels in zip(*batch, strict=True)]
+    images = [(image, labels) for batch in batches for image, labels in zip(batch.images, batch.labels, strict=True)]
     samples = [store.sample("train", index) for index in range(6)]
     seen = [next(i for i, s in enumerate(samples) if torch.equal(s.image, image)) for image, _ in images]
     assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6)) and seen[:6] != seen[6:]
