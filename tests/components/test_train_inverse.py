@@ -52,7 +52,8 @@ ANY = {
 
 def settings(gate=(), init="random", network=None, **changes):
     document = {
-        "init": init, "network": network or {"name": "dense", "pooling": 2, "hidden": [192, 64]}, "degradation": CLEAN, "blended": 0.0,
+        "init": init, "network": network or {"name": "dense", "pooling": 2, "hidden": [192, 64]},
+        "degradation": CLEAN, "blended": 0.0,
         "gate": GATE | dict(gate), "optimiser": {**OPTIMISER, **changes},
     }  # fmt: skip
     return TrainInverseParams.model_validate_json(json.dumps(document))
