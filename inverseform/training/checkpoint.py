@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from inverseform import weights
 from inverseform.settings import InputError
 
-FORMAT = "inverseform.checkpoint/1"
+FORMAT = "inverseform.checkpoint/2"
 log = logging.getLogger("inverseform")
 
 
