@@ -15,7 +15,7 @@ from components.progress import track
 from components.stage import Input, Output, Report, Scratch
 from inverseform import networks, weights
 from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms
-from inverseform.coupling import LossParams, gamma_at, gradient_cosine, gradient_norms
+from inverseform.coupling import BoundaryFrom, LossParams, gamma_at, gradient_cosine, gradient_norms
 from inverseform.data.augment import AugmentParams, augment
 from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import load as load_inverse_net
@@ -78,8 +78,9 @@ def train_segmentation(
             prediction.segmentation, labels, boundary_logits=prediction.boundary, auxiliary=prediction.auxiliary,
             boundary_at_scales=prediction.boundary_at_scales, gamma=gamma_at(params.loss, batch.step / steps_in_all),
         )  # fmt: skip
-        told = gradients(criterion, terms, prediction) if ends_a_row(batch.step, steps_in_all) else {}
-        return {**terms._asdict(), **told}
+        if not ends_a_row(batch.step, steps_in_all):
+            return terms._asdict()
+        return terms._asdict() | gradients(criterion, terms, prediction, boundary_from=params.loss.boundary_from)
 
     # By contents, not by paths or dates: a pod's folders are new each time it is started.
     run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
@@ -118,18 +119,25 @@ def loss_of(params: LossParams, store: SampleStore, inverse_net: Input) -> Bound
             f"{store.info.boundary}; run `dvc repro` so that both come from the same ingest"
         )
     inverse, classes = InverseFormLoss(net, distance=params.distance), len(store.info.classes)
-    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=class_counts(store))
+    # They cost a reading of the training labels.
+    counts = class_counts(store) if getattr(params.segmentation, "class_weights", None) == "enet" else None
+    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=counts)
 
 
-def gradients(criterion: BoundaryAwareLoss, terms: LossTerms, prediction: Prediction) -> dict[str, Tensor]:
-    """How strongly each weighted term pulls at class and boundary logits, and whether InverseForm and the first agree.
+def gradients(
+    criterion: BoundaryAwareLoss, terms: LossTerms, prediction: Prediction, *, boundary_from: BoundaryFrom
+) -> dict[str, Tensor]:
+    """How strongly each weighted term pulls at the logits that it sees, and whether InverseForm and the first agree.
 
     What shows at once whether a term does anything: a norm of 0 is a dead one.
     """
-    weighted = {name: term for name, term in criterion.weighted(terms).items() if term.requires_grad}
-    places = {"classes": prediction.segmentation, "boundary": prediction.boundary}
-    told = gradient_norms(weighted, {name: logits for name, logits in places.items() if logits is not None})
-    if "inverseform" in weighted:
+    weighted = criterion.weighted(terms)
+    seen = {"classes": prediction.segmentation} if boundary_from != "head" else {}
+    if boundary_from != "classes" and prediction.boundary is not None:
+        seen["boundary"] = prediction.boundary
+    told = gradient_norms({"segmentation": weighted["segmentation"]}, {"classes": prediction.segmentation})
+    told |= gradient_norms({name: weighted[name] for name in ("boundary", "inverseform")}, seen)
+    if "classes" in seen:
         pull = gradient_cosine(weighted["inverseform"], weighted["segmentation"], prediction.segmentation)
         told["cosine_inverseform_segmentation"] = pull
     return told

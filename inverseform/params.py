@@ -47,7 +47,7 @@ def load_section(path: Path, stage: str, settings: type[Section], *, overrides: 
     # Only an error that may come of --overrides should name them.
     if changes == {}:
         return _validate(settings, document[stage], str(path), stage)
-    return _validate(settings, _merge(document[stage], changes), f"{path} with --overrides", stage)
+    return _validate(settings, _merge(document[stage], changes, settings), f"{path} with --overrides", stage)
 
 
 def parse_section(text: str, stage: str, settings: type[Section]) -> Section:
@@ -137,7 +137,21 @@ def _nearest(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _merge(values: object, changes: object) -> object:
-    if isinstance(values, dict) and isinstance(changes, dict):
-        return {**values, **{key: _merge(values.get(key), change) for key, change in changes.items()}}
-    return changes
+def _merge(values: object, changes: object, settings: object) -> object:
+    """Values with changes, key by key; what is of another kind now is new as a whole."""
+    if not (isinstance(values, dict) and isinstance(changes, dict)):
+        return changes
+    known = settings.model_fields if isinstance(settings, type) and issubclass(settings, Settings) else {}
+    merged = dict(values)
+    for key, change in changes.items():
+        field, before = known.get(key), values.get(key)
+        tag = field.discriminator if field is not None else None
+        # The settings of one network mean nothing to another.
+        other = (
+            isinstance(tag, str)
+            and isinstance(before, dict)
+            and isinstance(change, dict)
+            and (change.get(tag, before.get(tag)) != before.get(tag))
+        )
+        merged[key] = change if other else _merge(before, change, field and field.annotation)
+    return merged

@@ -142,9 +142,12 @@ def _confusion(contents: Contents) -> str:
 
 def _curves(contents: Contents) -> str:
     """Training curves, one small chart a term."""
-    charts = "".join(chart(points, name=name) for name, points in contents.curves.items())
+    silent = [name for name, points in contents.curves.items() if not any(value for _, value in points)]
+    charts = "".join(chart(points, name=name) for name, points in contents.curves.items() if name not in silent)
     body = f'<div class="charts">{charts}</div>' if charts else "<p>No curve was recorded.</p>"
-    return f'<h2>Training</h2><p class="soft">Each term over the steps, on a scale of its own.</p>{body}'
+    # In words: a flat line among curves is passed over, and a term that does nothing should not be.
+    told = f"<p>0 at every step: {html.escape(', '.join(silent))}.</p>" if silent else ""
+    return f'<h2>Training</h2><p class="soft">Each term over the steps, on a scale of its own.</p>{body}{told}'
 
 
 def _samples(contents: Contents) -> str:

@@ -204,6 +204,22 @@ def test_overrides_change_what_they_name_however_deep_and_leave_the_rest():
     assert changed.degradation == plain.degradation
 
 
+def test_an_override_to_another_kind_takes_nothing_of_the_one_before():
+    kind = section_class("train_segmentation")
+    network = {"name": "smp", "architecture": "FPN", "encoder": "resnet18", "weights": None, "boundary_head": True,
+               "boundary_feedback": False}  # fmt: skip
+    segmentation = {"name": "rmi", "weight": 0.5, "radius": 3, "downsampling": 3, "pooling": "average"}
+    text = json.dumps({"network": network, "loss": {"segmentation": segmentation}, "optimiser": {"name": "sgd"}})
+    changed = load_section(SHIPPED, "train_segmentation", kind, overrides=text)
+    assert changed.network.model_dump() == network and changed.loss.segmentation.model_dump() == segmentation
+    # Of one kind as before: the optimiser keeps its other settings.
+    assert changed.optimiser.name == "sgd" and changed.optimiser.steps == section_steps()
+
+
+def section_steps():
+    return yaml.safe_load(SHIPPED.read_text())["train_segmentation"]["optimiser"]["steps"]
+
+
 def test_overrides_are_held_to_the_same_rules_and_named():
     message = refusal(SHIPPED, "synthesize", '{"ranges": {"rotation": 999}}')
     assert message.startswith(f"{SHIPPED} with --overrides: synthesize.ranges.rotation is 999: ")

@@ -138,6 +138,14 @@ def test_an_undefined_figure_is_called_undefined_and_never_nan():
     assert "nan" not in text.lower()
 
 
+def test_a_term_that_was_0_at_every_step_is_named_and_not_drawn():
+    page = render(replace(contents(), curves={"total": [(0.0, 2.0), (1.0, 1.0)], "dead & gone": [(0.0, 0.0)]}))
+    assert "0 at every step: dead &amp; gone." in page and page.count("<figcaption") == render(contents()).count(
+        "<figcaption"
+    )
+    assert "0 at every step" not in render(contents())
+
+
 def test_without_samples_and_curves_there_still_is_a_page():
     page = render(replace(contents(), drawn=[], curves={}))
     assert "<img" not in page

@@ -72,15 +72,12 @@ def test_the_curve_has_every_term_of_the_loss(made):
     assert [row.pop("step") for row in curve] == [1, 2, 3, 4, 5, 6]
     assert list(curve[0]) == [
         "total", "segmentation", "boundary", "inverseform", "auxiliary", "gamma",
-        "gradient_segmentation_classes", "gradient_segmentation_boundary", "gradient_boundary_classes",
-        "gradient_boundary_boundary", "gradient_inverseform_classes", "gradient_inverseform_boundary",
-        "cosine_inverseform_segmentation",
+        "gradient_segmentation_classes", "gradient_boundary_boundary", "gradient_inverseform_boundary",
     ]  # fmt: skip
     for row in curve:
         total = row["segmentation"] + 0.3 * row["boundary"] + 0.5 * row["inverseform"]
         assert row["total"] == pytest.approx(total, rel=1e-5) and row["inverseform"] > 0
-        # A head reaches its own logits alone.
-        assert row["gradient_inverseform_boundary"] > 0 == row["gradient_inverseform_classes"]
+        assert min(value for name, value in row.items() if name.startswith("gradient")) > 0
 
 
 def test_gamma_starts_late_and_a_term_from_the_classes_pulls_at_them(inputs, tmp_path):
