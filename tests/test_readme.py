@@ -1,11 +1,16 @@
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+import yaml
+from pydantic import TypeAdapter
 
+from inverseform.networks import NetworkParams
 from tests.drawn import ROOT
 
+UNION = get_args(get_args(NetworkParams)[0])
 README = (ROOT / "README.md").read_text()
 
 
@@ -30,6 +35,13 @@ def test_wrapping_a_network_as_the_readme_does_leaves_it_as_it_was():
     assert len(BLOCKS) == 2 and not any("boundary" in key for key in names["model"].state_dict())
     assert all(torch.isfinite(p.grad).all() for p in names["network"].parameters() if p.grad is not None)
     assert names["network"].boundary_head.classify.weight.grad.abs().sum() > 0
+
+
+def test_every_network_of_the_readme_is_a_setting():
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    kinds = [TypeAdapter(NetworkParams).validate_python(yaml.safe_load(line), strict=False).name
+             for line in block.splitlines()]  # fmt: skip
+    assert sorted(kinds) == sorted(get_args(cls.model_fields["name"].annotation)[0] for cls in UNION)
 
 
 def test_every_file_and_test_that_the_readme_names_is_there():
