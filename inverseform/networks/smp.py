@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inverseform.networks import encoder_weights
 from inverseform.networks.heads import BoundaryHeadParams, HrnetV2Head
+from inverseform.networks.same_padding import settle
 from inverseform.networks.segmenter import Segmenter, cut, look, pad
 from inverseform.sample import Prediction
 from inverseform.settings import InputError
@@ -76,6 +77,7 @@ def build_smp(params: SmpParams, *, num_classes: int) -> Smp:
     """
     network = _network(params, num_classes=num_classes)
     encoder, head = network.get_submodule("encoder"), network.get_submodule("segmentation_head")
+    settle(encoder)
     stride, channels = _stride(params, encoder), _first_convolution(head)[1].in_channels
     if params.boundary_feedback:
         _widen(head)
