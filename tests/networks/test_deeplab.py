@@ -1,9 +1,7 @@
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 
-from inverseform.export import to_onnx
 from inverseform.networks.deeplab import (
     RATES,
     DeepLabHead,
@@ -15,7 +13,7 @@ from inverseform.networks.deeplab import (
 )
 from inverseform.networks.heads import HrnetV2Head
 from inverseform.networks.segmenter import EncoderDecoder
-from tests.networks.tiny import TinyResnet, multiply_adds, parameters, settled
+from tests.networks.tiny import TinyResnet, check_bare, check_exported, multiply_adds, parameters, settled, untrained
 
 HEAD = {"boundary_head": True, "boundary_feedback": False}
 
@@ -103,24 +101,12 @@ def test_logits_come_at_the_size_of_the_image(network, height, width):
 def test_every_weight_is_trained():
     network = tiny(feedback=True).train()
     loss = network(torch.randn(2, 3, 64, 64)).segmentation.square().mean()
-    names, weights = zip(*network.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    assert [name for name, gradient in zip(names, gradients, strict=True) if gradient is None] == []
+    assert untrained(network, loss) == []
 
 
-@torch.no_grad()
 def test_without_its_boundary_head_it_is_one_built_without(network):
-    bare, images = network.without_boundary_head(), torch.randn(2, 3, 45, 70)
-    assert torch.equal(bare(images).segmentation, network(images).segmentation)
-    assert bare(images).boundary is None
-    assert list(bare.state_dict()) == list(tiny(boundary=False).state_dict())
+    check_bare(network, tiny(boundary=False))
 
 
-@torch.no_grad()
 def test_the_exported_network_gives_what_torch_gives(network, tmp_path):
-    to_onnx(network, tmp_path / "deeplab.onnx", opset=20, metadata={})
-    session = onnxruntime.InferenceSession(tmp_path / "deeplab.onnx", providers=["CPUExecutionProvider"])
-    for size in ((1, 3, 96, 128), (2, 3, 45, 70)):
-        images = torch.randn(size)
-        [found] = session.run(None, {"image": images.numpy()})
-        assert torch.allclose(torch.from_numpy(found), network(images).segmentation, rtol=0, atol=1e-4)
+    check_exported(network, tmp_path / "deeplab.onnx")

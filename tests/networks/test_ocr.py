@@ -1,14 +1,12 @@
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import nn
 
-from inverseform.export import to_onnx
 from inverseform.networks.heads import HrnetV2Head, join
 from inverseform.networks.ocr import ObjectContext, OcrHead, OcrParams, OcrSegmenter, build_ocr, regions
-from tests.networks.tiny import TinyHrnet, multiply_adds, parameters, settled
+from tests.networks.tiny import TinyHrnet, check_bare, check_exported, multiply_adds, parameters, settled, untrained
 
 W48 = {"architecture": "hrnet_w48", "pretrained": False}
 PARAMS = {"name": "ocr", "backbone": W48, "auxiliary_weight": 0.4, "boundary_head": True, "boundary_feedback": False}
@@ -76,9 +74,7 @@ def test_every_weight_is_trained():
     network = tiny(feedback=True).train()
     prediction = network(torch.randn(2, 3, 64, 64))
     loss = prediction.segmentation.square().mean() + prediction.auxiliary[0].logits.square().mean()
-    names, weights = zip(*network.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    assert [name for name, gradient in zip(names, gradients, strict=True) if gradient is None] == []
+    assert untrained(network, loss) == []
 
 
 @torch.no_grad()
@@ -89,12 +85,8 @@ def test_logits_come_at_the_size_of_the_image(network, height, width):
     assert prediction.boundary.shape == (1, 1, -(-height // 4), -(-width // 4))
 
 
-@torch.no_grad()
 def test_without_its_boundary_head_it_is_one_built_without(network):
-    bare, images = network.without_boundary_head(), torch.randn(2, 3, 45, 70)
-    assert torch.equal(bare(images).segmentation, network(images).segmentation)
-    assert bare(images).boundary is None
-    assert list(bare.state_dict()) == list(tiny(boundary=False).state_dict())
+    check_bare(network, tiny(boundary=False))
 
 
 @torch.no_grad()
@@ -108,14 +100,8 @@ def test_with_feedback_the_classes_depend_on_the_boundaries():
     assert not torch.allclose(network(images).segmentation, before)
 
 
-@torch.no_grad()
 def test_the_exported_network_gives_what_torch_gives(network, tmp_path):
-    to_onnx(network, tmp_path / "ocr.onnx", opset=20, metadata={})
-    session = onnxruntime.InferenceSession(tmp_path / "ocr.onnx", providers=["CPUExecutionProvider"])
-    for size in ((1, 3, 96, 128), (2, 3, 45, 70)):
-        images = torch.randn(size)
-        [found] = session.run(None, {"image": images.numpy()})
-        assert torch.allclose(torch.from_numpy(found), network(images).segmentation, rtol=0, atol=1e-4)
+    check_exported(network, tmp_path / "ocr.onnx")
 
 
 def test_feedback_without_a_boundary_head_is_refused():

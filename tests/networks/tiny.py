@@ -1,9 +1,11 @@
 """Backbones of a few convolutions, where the size of a network is of no matter."""
 
+import onnxruntime
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from inverseform.export import to_onnx
 from inverseform.networks.backbones import TimmHrnet, TimmResnet
 
 
@@ -49,3 +51,30 @@ def multiply_adds(network, height, width):
 
 def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def untrained(network, loss):
+    """Names of the weights that a loss does not reach."""
+    names, weights = zip(*network.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
+
+
+@torch.no_grad()
+def check_bare(network, built_without):
+    """Without its boundary head a network says the same, and is one that was built without."""
+    bare, images = network.without_boundary_head(), torch.randn(2, 3, 45, 70)
+    assert torch.equal(bare(images).segmentation, network(images).segmentation)
+    assert bare(images).boundary is None
+    assert list(bare.state_dict()) == list(built_without.state_dict())
+
+
+@torch.no_grad()
+def check_exported(network, path):
+    """The file of a network gives what torch gives, for several sizes and batches."""
+    to_onnx(network, path, opset=20, metadata={})
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for size in ((1, 3, 96, 128), (2, 3, 45, 70)):
+        images = torch.randn(size)
+        [found] = session.run(None, {"image": images.numpy()})
+        assert torch.allclose(torch.from_numpy(found), network(images).segmentation, rtol=0, atol=1e-4)
