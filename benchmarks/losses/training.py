@@ -1,0 +1,106 @@
+"""One training of the comparison: a network, a loss, and batches that depend on seed and step alone."""
+
+import math
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.losses.arms import Criterion
+from benchmarks.losses.params import ComparisonParams, Phase
+from benchmarks.losses.pictures import Pictures
+from inverseform import networks, weights
+from inverseform.loss import enlarge
+from inverseform.networks import Segmenter, normalise
+from inverseform.networks.smp import normalisation
+from inverseform.settings import InputError
+
+FORMAT = "inverseform.losses.base/1"
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Trainer:
+    """What all trainings of a comparison share."""
+
+    def __init__(self, params: ComparisonParams, pictures: Pictures, *, num_classes: int) -> None:
+        self.params, self.pictures, self.num_classes = params, pictures, num_classes
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Fresh weights know images by no normalisation; theirs is as good as any.
+        self.mean, self.std = normalisation(params.network) or IMAGENET
+
+    def fresh(self, seed: int) -> Segmenter:
+        """The network with the encoder's weights, the others drawn from a seed."""
+        torch.manual_seed(seed)
+        return networks.build(self.params.network, num_classes=self.num_classes).to(self.device)
+
+    def base(self, seed: int, folder: Path, criterion: Criterion) -> Segmenter:
+        """The network after the first phase: read from a folder, or trained and written there.
+
+        Raises:
+            InputError: The folder holds something else.
+        """
+        network = self.fresh(seed)
+        if folder.exists():
+            tensors, _ = weights.load(folder, format=FORMAT)
+            weights.fill(network, tensors, source=folder)
+        else:
+            self.train(network, self.params.base, criterion, seed=seed)
+            weights.save(folder, network.state_dict(), {"seed": seed}, format=FORMAT)
+        return network
+
+    def train(self, network: Segmenter, phase: Phase, criterion: Criterion, *, seed: int, first: int = 0) -> float:
+        """Train a network in place; gives the median seconds of a step, without the drawing of its batch.
+
+        Batches are those of the steps from `first` on: a second phase goes on where the first ended.
+
+        On a CPU they are seconds of work, which other programs on the machine do not lengthen.
+
+        Raises:
+            InputError: The loss is not finite.
+        """
+        network.train()
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=phase.learning_rate, weight_decay=self.params.weight_decay
+        )
+        times = []
+        for step in range(phase.steps):
+            place = first + step
+            images, labels = self.pictures.batch(place, self.params.batch, self.params.augment, seed=seed)
+            # For what is dropped at random: the same for all losses.
+            torch.manual_seed(seed * 1_000_003 + place)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(phase, step)
+            begun = self._clock()
+            with self.autocast():
+                prediction = network(normalise(images.to(self.device), mean=self.mean, std=self.std))
+            labels = labels.to(self.device)
+            assert prediction.boundary is not None, "the settings ask for a boundary head"
+            logits = enlarge(prediction.segmentation.float(), labels[:, None])
+            loss = criterion(logits, labels, prediction.boundary.float(), step / phase.steps)
+            if not math.isfinite(loss.item()):
+                raise InputError(f"the loss is {loss.item()} at step {step + 1} of seed {seed}; lower its weight")
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            times.append(self._clock() - begun)
+        return statistics.median(times)
+
+    def autocast(self) -> torch.autocast:
+        """What the network, and nothing else, is computed in."""
+        enabled = self.params.precision == "bf16-mixed"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def _clock(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+
+def learning_rate(phase: Phase, step: int) -> float:
+    """The learning rate of a step, counted from 0; above 0 at the first and at the last."""
+    if step < phase.warm_up:
+        return phase.learning_rate * (step + 1) / phase.warm_up
+    left = 1 - (step - phase.warm_up) / max(1, phase.steps - phase.warm_up)
+    return phase.learning_rate * (left**0.9 if phase.schedule == "poly" else (1 - math.cos(math.pi * left)) / 2)
