@@ -4,10 +4,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SHELL := /bin/bash
 
-.PHONY: help venv repro test check
+.PHONY: help venv repro test test-gpu check
 
 help: ## what there is to make
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which: make PYTHON=python3.11")'
@@ -28,6 +28,9 @@ repro: venv ## the six stages on the data of params.yaml, as far as they are not
 
 test: venv ## all tests
 	$(BIN)/python -m pytest --quiet
+
+test-gpu: venv ## what only a GPU can show; says so and does nothing where there is none
+	$(BIN)/python -m pytest --quiet -m gpu tests/gpu
 
 check: venv ## formatting, lint, types, who imports whom
 	ruff format --check .

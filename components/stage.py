@@ -6,7 +6,8 @@ A stage is `def stage(params: Params, *, samples: Input, pairs: Output) -> Repor
 - Kubeflow Pipelines: ``python -m components.synthesize --executor-input JSON``
 
 Outputs are made under another name beside the wanted one and renamed when the stage has succeeded, so that nothing
-half-written is taken for whole. A lock beside each output keeps two runs from writing the same place.
+half-written is taken for whole. A lock beside each output keeps two runs from writing the same place. Of several
+processes of one run, as torchrun starts them, the first alone does so, see `ranks`.
 """
 
 import argparse
@@ -24,8 +25,9 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, NoReturn, TextIO
 
+from components import ranks
 from components.executor import Executor
 from inverseform import params
 from inverseform.settings import InputError, Settings
@@ -57,7 +59,8 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
         function: The stage.
         parts: Functions that do a part of it alone, with the same settings: `--fit` runs the one called fit.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    level = logging.INFO if ranks.is_first() else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Kubernetes ends a pod by SIGTERM, at which Python would die without unwinding its stack.
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -65,12 +68,14 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
         argv = [word for word in sys.argv[1:] if chosen is function or word != f"--{chosen.__name__}"]
         settings, paths, executor = _arguments(chosen, argv, section=function.__name__)
         report = run(chosen, settings, paths)
-        if executor is not None:
+        if executor is not None and ranks.is_first():
             executor.answer(report)
     except (InputError, OSError) as error:
+        ranks.let_the_first_speak()
         sys.exit(_refusal(error))
     except KeyboardInterrupt:
-        log.error("%s: interrupted", function.__name__)
+        if ranks.is_first():
+            log.error("%s: interrupted", function.__name__)
         sys.exit(130)
     figures = (f"{name} {value:.4g}" for name, value in report.items() if isinstance(value, float))
     log.info("%s: %s", function.__name__, ", ".join(figures) or "done")
@@ -78,6 +83,9 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
 
 def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str, Path]) -> Report:
     """Call a stage so that its outputs appear whole or not at all.
+
+    Of several processes only the first makes them, and need make them. A scratch folder is the same for all: the first
+    alone should write there, and the others read nothing before it has begun.
 
     Args:
         function: The stage.
@@ -96,6 +104,9 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
             )  # fmt: skip
     outputs = {name: paths[name] for name in ports(function, "output")}
     scratch = [paths[name] for name in ports(function, "scratch")]
+    if not ranks.is_first():
+        with ranks.throw_away(outputs) as made:
+            return function(settings, **{**paths, **made})
     with contextlib.ExitStack() as held:
         for path in [*outputs.values(), *scratch]:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +143,7 @@ def _arguments(
     function: Callable[..., Report], argv: list[str], *, section: str
 ) -> tuple[Settings, dict[str, Path], Executor | None]:
     """Settings, paths and, under KFP, the executor input."""
-    parser = argparse.ArgumentParser(description=inspect.getdoc(function))
+    parser = _Parser(description=inspect.getdoc(function))
     parser.add_argument("--executor-input", help="the JSON that Kubeflow Pipelines hands over, instead of all others")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings (default: %(default)s)")
     parser.add_argument("--overrides", default="{}", metavar="JSON", help="settings to change, of this stage's section")
@@ -156,6 +167,12 @@ def _arguments(
         {name: path for name in [*names, *extra] if (path := getattr(given, name)) is not None},
         None,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        ranks.let_the_first_speak()
+        super().error(message)
 
 
 def _refusal(error: Exception) -> int:

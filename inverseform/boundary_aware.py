@@ -1,6 +1,7 @@
 """Boundary-aware segmentation, eq. (6): cross entropy, balanced boundary cross entropy and InverseForm, summed.
 
-As in `loss`, predicted boundaries are logits, and each term is a zero with a gradient where nothing is to compare.
+As in `loss`, predicted boundaries are logits, and each term is a zero with a gradient where nothing is to compare. No
+term depends on how a batch is dealt out to processes, if the loss is given their group.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from inverseform.boundary import boundaries
 from inverseform.coupling import BoundaryFrom, BoundaryOutput, LossParams, class_boundary_logits, debias
 from inverseform.loss import InverseFormLoss, enlarge
+from inverseform.process_group import Held, ProcessGroup, ratio
 from inverseform.sample import IGNORE_INDEX
 from inverseform.segmentation_loss import SegmentationLoss, cross_entropy
 from inverseform.settings import InputError
@@ -37,17 +39,21 @@ def balanced_cross_entropy(
     logits: Float[Tensor, "batch 1 height width"],
     boundary: Float[Tensor, "batch 1 height width"],
     valid: Float[Tensor, "batch 1 height width"],
+    *,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Weighted boundary cross entropy L_bxe of eq. (6): boundary and background count half each.
 
-    The mean over the boundary pixels and the mean over the others, averaged; only where `valid`.
+    The mean over the boundary pixels and the mean over the others, averaged; only where `valid`. Given the `group` that
+    shares the batch, its processes' answers have those of the whole batch as their mean.
     """
     # In half precision no sum over more than 65504 pixels is finite.
     logits, boundary, valid = logits.float(), boundary.float(), valid.float()
     entropy = F.binary_cross_entropy_with_logits(logits, boundary, reduction="none")
     # Borders are some per cent of the pixels: unweighted, saying that there are none would cost next to nothing.
-    means = [(entropy * part).sum() / part.sum().clamp(min=1) for part in (boundary * valid, (1 - boundary) * valid)]
-    return (means[0] + means[1]) / 2
+    parts = (boundary * valid, (1 - boundary) * valid)
+    totals = torch.stack([(entropy * part).sum() for part in parts])
+    return ratio(totals, torch.stack([part.sum() for part in parts]), group).mean()
 
 
 class BoundaryAwareLoss(nn.Module):
@@ -59,12 +65,19 @@ class BoundaryAwareLoss(nn.Module):
         gamma: Weight of the InverseForm term.
         num_classes: How many classes there are.
         ignore_index: Label of a pixel whose class is not known.
-        segmentation_loss: Takes logits and labels (int64) at the same size; cross entropy by default.
+        segmentation_loss: Takes logits and labels (int64) at the same size; cross entropy by default. One of your own
+            counts by itself, whatever `group` is.
         boundary_weights: Weights of several boundary maps of a head, made to sum to 1; equal by default.
         boundary_from: Which boundary the boundary terms see, see `LossParams`; by default the head's if there is one,
             else the classes'.
         boundary_outputs: Of which outputs, see `LossParams`.
         debias: Whether a head's logits are corrected for the balance of its cross entropy before InverseForm sees them.
+        group: Processes that share each batch, as under data-parallel training, which averages their gradients: these
+            are then those of the loss of the whole batch, whatever is known in each share. All of them must compute
+            the loss, with the same outputs and gamma. By default nobody is asked.
+
+    Raises:
+        InputError: A term is given another group.
     """
 
     def __init__(
@@ -80,9 +93,11 @@ class BoundaryAwareLoss(nn.Module):
         boundary_from: BoundaryFrom | None = None,
         boundary_outputs: Sequence[BoundaryOutput] = ("main", "scales"),
         debias: bool = False,
+        group: ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         _check_gamma(gamma, inverse)
+        _check_group(group, inverse=inverse, segmentation_loss=segmentation_loss)
         if boundary_weights is not None and not sum(boundary_weights) > 0:
             raise InputError(
                 f"boundary_weights are {list(boundary_weights)}: their sum must be above 0; give each map a weight"
@@ -95,6 +110,12 @@ class BoundaryAwareLoss(nn.Module):
         self.segmentation_loss = segmentation_loss
         self.boundary_weights = boundary_weights
         self.boundary_from, self.boundary_outputs, self.debias = boundary_from, tuple(boundary_outputs), debias
+        self._held = Held(group)
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """Processes that share each batch."""
+        return self._held.group
 
     @classmethod
     def of(
@@ -105,18 +126,20 @@ class BoundaryAwareLoss(nn.Module):
         num_classes: int,
         ignore_index: int = IGNORE_INDEX,
         counts: Sequence[int] | None = None,
+        group: ProcessGroup | None = None,
     ) -> "BoundaryAwareLoss":
         """The loss of settings; `counts` are the pixels of each class, for class weights that are made from them.
 
-        Its gamma is that of the end of the training: give `forward` the one of the step, by `gamma_at`.
+        `group` is that of the class, which `inverse` must have too. The gamma is that of the end of the training: give
+        `forward` the one of the step, by `gamma_at`.
         """
         segmentation = SegmentationLoss(
-            params.segmentation, num_classes=num_classes, ignore_index=ignore_index, counts=counts
+            params.segmentation, num_classes=num_classes, ignore_index=ignore_index, counts=counts, group=group
         )
         return cls(
             inverse, beta=params.beta, gamma=params.gamma, num_classes=num_classes, ignore_index=ignore_index,
             segmentation_loss=segmentation, boundary_from=params.boundary_from,
-            boundary_outputs=params.boundary_outputs, debias=params.debias,
+            boundary_outputs=params.boundary_outputs, debias=params.debias, group=group,
         )  # fmt: skip
 
     def forward(
@@ -161,9 +184,9 @@ class BoundaryAwareLoss(nn.Module):
                 aside = aside + weight * side
             for weight, map, learned in self._maps(boundary_logits, boundary_at_scales, classes):
                 map = enlarge(map.float(), boundary)
-                crossed = crossed + weight * balanced_cross_entropy(map, boundary, valid)
+                crossed = crossed + weight * balanced_cross_entropy(map, boundary, valid, group=self.group)
                 if self.inverse is not None and gamma:
-                    seen = debias(map, boundary, valid) if self.debias and learned else map
+                    seen = debias(map, boundary, valid, group=self.group) if self.debias and learned else map
                     moved = moved + weight * self.inverse(seen, boundary, valid)
         # Eq. (6). The terms are given unweighted too, so that curves of runs with other weights can be compared.
         total = segmentation + aside + self.beta * crossed + gamma * moved
@@ -182,7 +205,7 @@ class BoundaryAwareLoss(nn.Module):
         if self.segmentation_loss is not None:
             # torch's losses take class ids of 64 bits alone; labels are often of 8.
             return self.segmentation_loss(logits, labels.long())
-        return cross_entropy(logits, labels, ignore_index=self.ignore_index)
+        return cross_entropy(logits, labels, ignore_index=self.ignore_index, group=self.group)
 
     def _maps(
         self, given: Tensor | Sequence[Tensor] | None, scales: Sequence[Tensor], classes: list[Tensor]
@@ -218,3 +241,14 @@ class BoundaryAwareLoss(nn.Module):
 def _check_gamma(gamma: float, inverse: InverseFormLoss | None) -> None:
     if gamma and inverse is None:
         raise InputError(f"gamma is {gamma} and there is no InverseForm loss: give one as `inverse`, or set gamma to 0")
+
+
+def _check_group(
+    group: ProcessGroup | None, *, inverse: InverseFormLoss | None, segmentation_loss: Callable[..., Tensor] | None
+) -> None:
+    for term in (inverse, segmentation_loss):
+        if isinstance(term, (InverseFormLoss, SegmentationLoss)) and term.group is not group:
+            raise InputError(
+                f"group is {group} and that of {type(term).__name__} is {term.group}: a term would be the mean of "
+                f"another batch than the rest; give all of them the same group"
+            )

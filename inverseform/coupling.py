@@ -15,6 +15,7 @@ from torch import Tensor
 
 from inverseform.boundary import probability_boundaries
 from inverseform.distance import DistanceName
+from inverseform.process_group import ProcessGroup, summed
 from inverseform.segmentation_loss import SegmentationLossParams
 from inverseform.settings import InputError, Settings
 
@@ -78,18 +79,19 @@ def debias(
     boundary_logits: Float[Tensor, "batch 1 height width"],
     boundary: Float[Tensor, "batch 1 height width"],
     valid: Float[Tensor, "batch 1 height width"],
+    *,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, "batch 1 height width"]:
     """Boundary logits of a head that was trained with balanced cross entropy, as the pixels' own frequencies have them.
 
     Balanced, boundary and background count half each: the head learns the posterior of a world that is half boundary,
     too thick for what is to be measured. By Bayes' rule, logit(P) = balanced logit + log(pi / (1 - pi)), with pi the
-    share of boundary pixels among those that are known.
+    share of boundary pixels among those that are known: in the whole batch, given the `group` that shares it.
     """
-    known = valid.sum()
+    edges, known = summed(torch.stack([(boundary * valid).sum(), valid.sum()]), group)
     # Without any boundary, or without anything else, the share is held at half a pixel: its logit stays finite.
-    share = ((boundary * valid).sum() / known.clamp(min=1)).clamp(
-        0.5 / known.clamp(min=1), 1 - 0.5 / known.clamp(min=1)
-    )
+    half = 0.5 / known.clamp(min=1)
+    share = (edges / known.clamp(min=1)).clamp(half, 1 - half)
     return boundary_logits + torch.logit(share)
 
 

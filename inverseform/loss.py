@@ -1,7 +1,8 @@
 """The InverseForm loss, eq. (5): how far predicted boundaries are from the true ones, as a frozen network sees it.
 
 Predicted boundaries come as logits, target boundaries as 0..1 with a `valid` mask. The loss does not depend on the size
-of the batch or the number of tiles, and is a zero with a gradient where there is nothing to compare.
+of the batch or the number of tiles, and is a zero with a gradient where there is nothing to compare. Nor does it, given
+the process group, depend on how a batch is dealt out to processes.
 """
 
 import copy
@@ -19,6 +20,7 @@ from inverseform import inverse_net
 from inverseform.distance import DISTANCES, Distance, DistanceName
 from inverseform.inverse_net import InverseNet
 from inverseform.pooling import pool
+from inverseform.process_group import Held, ProcessGroup, ratio
 from inverseform.settings import InputError
 from inverseform.tiling import tiles
 
@@ -36,6 +38,7 @@ def inverseform(
     reduction: Reduction = "mean",
     stride: int | None = None,
     calibrated: bool = True,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """InverseForm distance between boundary maps in [0, 1], eq. (5).
 
@@ -52,16 +55,16 @@ def inverseform(
             averaged over the images.
         stride: Pixels from one tile to the next, a multiple of the network's pooling; the tile's side by default.
         calibrated: Whether the network's answer to the target and itself is taken off.
+        group: Processes that share the batch, all of which must ask: the mean of their answers is the loss of it.
     """
     tile, pooling = net.settings.tile, net.pooling
     _check_stride(stride, pooling)
     # Of whole maps: a tile that is used twice, or not at all, is averaged once, and less is moved from here on.
     maps = [pool(each, pooling) for each in (predicted, target)]
     cut = [tiles(each, tile // pooling, stride=stride and stride // pooling) for each in maps]
-    count = cut[0].shape[1]
+    images = len(cut[0])
     given, wanted = (rearrange(each, "b n h w -> (b n) h w") for each in cut)
     occupied = wanted.mean(dim=(-2, -1)) >= max(net.settings.occupancy, 1 / tile**2)
-    images = len(given) / count
     # Taken out where that is free and pays. A GPU would have to wait for their number, which the compiler does not know
     # either: there the work is the same however many they are, and the empty ones are multiplied away.
     if not (wanted.is_cuda or torch.compiler.is_compiling()) and 0 < occupied.sum() <= _FEW * len(occupied):
@@ -69,7 +72,8 @@ def inverseform(
         given, wanted, occupied = (tensor.index_select(0, some) for tensor in (given, wanted, occupied))
     theta = net.estimate(given, wanted, calibrated=calibrated, pooled=True)
     total = (distance(theta) * occupied).sum()
-    return total / occupied.sum().clamp(min=1) if reduction == "mean" else total / images
+    amount = occupied.sum().to(total) if reduction == "mean" else torch.full_like(total, images)
+    return ratio(total, amount, group)
 
 
 class InverseFormLoss(nn.Module):
@@ -87,6 +91,7 @@ class InverseFormLoss(nn.Module):
         reduction: Reduction = "mean",
         stride: int | None = None,
         calibrated: bool = True,
+        group: ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         if distance not in DISTANCES:
@@ -99,6 +104,12 @@ class InverseFormLoss(nn.Module):
         self.reduction: Reduction = reduction
         self.stride = stride
         self.calibrated = calibrated
+        self._held = Held(group)
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """Processes that share the batch."""
+        return self._held.group
 
     @classmethod
     def pretrained(cls, *, pooling: int = 1, **options: Any) -> "InverseFormLoss":  # noqa: ANN401 (those of __init__)
@@ -140,7 +151,7 @@ class InverseFormLoss(nn.Module):
             return inverseform(
                 predicted, target, self.net,
                 distance=DISTANCES[self.distance], reduction=self.reduction, stride=self.stride,
-                calibrated=self.calibrated,
+                calibrated=self.calibrated, group=self.group,
             )  # fmt: skip
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InverseFormLoss":

@@ -2,6 +2,17 @@
 
 A pixel and its neighbours are one point of as many dimensions; a class is predicted well if the points of its label map
 can be told from those of its probability map. Source: arXiv 1910.12037.
+
+As in the authors' code (github.com/ZJULearning/RMI): a sigmoid for each class, cross entropy summed over the classes
+and averaged over the known pixels, both maps 0 where the label is not known, covariances in double precision. Otherwise
+than there, so that the loss does not depend on the size of crops and batches:
+
+- The ridge is added to covariances. Theirs, 5e-4, is added to sums over all points, and so is weaker in larger crops:
+  the two agree at 500 points.
+- Cells lie side by side from the upper left corner, inside the image. Theirs begin half a cell outside of it, and those
+  at the frame hold zeros that are in no image.
+- The mean over the known pixels divides by their number; theirs by one more.
+- A constant is taken off, see `unexplained`; it has no gradient.
 """
 
 import math
@@ -14,6 +25,7 @@ from jaxtyping import Float, Integer
 from pydantic import Field
 from torch import Tensor
 
+from inverseform.process_group import ProcessGroup, ratio
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError, Settings
 
@@ -27,13 +39,13 @@ class RmiParams(Settings):
 
     name: Literal["rmi"]
     weight: float = Field(ge=0, le=1)
-    """Weight of the binary cross entropy, the paper's lambda; the rest is that of the mutual information."""
+    """Weight of the binary cross entropy, the paper's lambda, there 0.5; the rest is that of the mutual information."""
     radius: int = Field(ge=1, le=7)
     """Cells along a side of a region, as the paper counts its radius; it uses 3."""
     downsampling: int = Field(ge=1)
-    """Pixels along a side of a cell."""
+    """Pixels along a side of a cell; the authors' runs have 4."""
     pooling: Pooling
-    """What a cell holds of its pixels: their average, or the largest."""
+    """What a cell holds of its pixels: their average, as in the authors' runs, or the largest."""
 
 
 def rmi(
@@ -45,11 +57,13 @@ def rmi(
     downsampling: int,
     pooling: Pooling,
     ignore_index: int = IGNORE_INDEX,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Binary cross entropy, times `weight`, and the negative region mutual information, times what is left of 1.
 
     Each class is a map of its own, with a sigmoid. Both parts are summed over the classes. Both maps are 0 where the
-    label is not known: there they agree.
+    label is not known: there they agree. Given the `group` that shares the batch, its processes' answers have the loss
+    of the whole batch as their mean.
 
     Raises:
         InputError: No region fits into the image.
@@ -67,8 +81,11 @@ def rmi(
     shrink = F.avg_pool2d if pooling == "average" else F.max_pool2d
     # Log-determinants of nearly singular matrices: single precision has too few digits for them.
     wanted, given = (_regions(shrink(x, downsampling), radius).double() for x in (target, logits.sigmoid() * known))
-    information = unexplained(wanted, given).sum(dim=1).mean().to(logits)
-    return weight * entropy.sum() / known.sum().clamp(min=1) + (1 - weight) * information
+    information = unexplained(wanted, given).sum().to(logits)
+    # Over the known pixels, and over the images.
+    amounts = torch.stack([known.sum().to(logits), torch.full_like(information, len(logits))])
+    crossed, left = ratio(torch.stack([entropy.sum(), information]), amounts, group)
+    return weight * crossed + (1 - weight) * left
 
 
 def unexplained(

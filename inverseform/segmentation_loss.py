@@ -2,6 +2,7 @@
 
 All take logits and labels at the same size and give the mean over what is known: a zero with a gradient where nothing
 is, the same for one image and for four copies of it. Sums are in single precision at least, whatever autocast does.
+Given the `group` of processes that share a batch, each gives its part: their mean is the mean over the whole batch.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from inverseform.boundary import boundaries
 from inverseform.mutual_information import RmiParams, rmi
+from inverseform.process_group import Held, ProcessGroup, ratio
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError, Settings
 
@@ -63,10 +65,11 @@ def cross_entropy(
     *,
     ignore_index: int = IGNORE_INDEX,
     class_weights: Float[Tensor, " classes"] | None = None,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Pixel-wise cross entropy L_xe of eq. (6): weighted mean over the known pixels; 0, not nan, over none."""
     entropy, weights = _entropy(logits, labels, ignore_index, class_weights)
-    return _mean(entropy, weights)
+    return _mean(entropy, weights, group)
 
 
 def ohem(
@@ -77,6 +80,7 @@ def ohem(
     min_kept: float,
     ignore_index: int = IGNORE_INDEX,
     class_weights: Float[Tensor, " classes"] | None = None,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Cross entropy over the hard pixels alone (online hard example mining, Shrivastava et al. 2016).
 
@@ -91,7 +95,7 @@ def ohem(
     # The number is never read by the host: a GPU goes on without waiting.
     least = (known.flatten(1).sum(dim=1, keepdim=True).double() * min_kept).ceil().long()
     limit = ranked.gather(1, (least - 1).clamp(min=0)).clamp(max=-math.log(threshold))
-    return _mean(entropy, weights * (entropy.detach() >= limit[..., None]))
+    return _mean(entropy, weights * (entropy.detach() >= limit[..., None]), group)
 
 
 def boundary_weighted(
@@ -102,6 +106,7 @@ def boundary_weighted(
     radius: int,
     ignore_index: int = IGNORE_INDEX,
     class_weights: Float[Tensor, " classes"] | None = None,
+    group: ProcessGroup | None = None,
 ) -> Float[Tensor, ""]:
     """Cross entropy in which a pixel counts `weight` times if another class is at most `radius` pixels away.
 
@@ -111,7 +116,7 @@ def boundary_weighted(
         labels, num_classes=logits.shape[1], ignore_index=ignore_index, operator="inequality", radius=radius
     )
     entropy, weights = _entropy(logits, labels, ignore_index, class_weights)
-    return _mean(entropy, weights * (1 + (weight - 1) * near[:, 0]))
+    return _mean(entropy, weights * (1 + (weight - 1) * near[:, 0]), group)
 
 
 def enet_weights(counts: Sequence[int]) -> tuple[float, ...]:
@@ -144,6 +149,7 @@ class SegmentationLoss(nn.Module):
         num_classes: How many classes there are.
         ignore_index: Label of a pixel whose class is not known.
         counts: Pixels of each class in the training labels, for class weights that are made from them.
+        group: Processes that share each batch.
 
     Raises:
         InputError: There is not one weight or count for each class, or none is above 0.
@@ -156,6 +162,7 @@ class SegmentationLoss(nn.Module):
         num_classes: int,
         ignore_index: int = IGNORE_INDEX,
         counts: Sequence[int] | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         self.name = params.name
@@ -163,6 +170,12 @@ class SegmentationLoss(nn.Module):
         weights = None if isinstance(params, RmiParams) else _weights(params.class_weights, num_classes, counts)
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
         self.class_weights: Tensor | None
+        self._held = Held(group)
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """Processes that share each batch."""
+        return self._held.group
 
     def forward(
         self,
@@ -172,7 +185,7 @@ class SegmentationLoss(nn.Module):
         """The loss of a batch."""
         weights = {} if self.class_weights is None else {"class_weights": self.class_weights}
         with torch.autocast(labels.device.type, enabled=False):
-            return LOSSES[self.name](logits, labels, **self.options, **weights)
+            return LOSSES[self.name](logits, labels, group=self.group, **self.options, **weights)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SegmentationLoss":
         """Follow a move to another device, not a change of precision."""
@@ -214,6 +227,9 @@ def _entropy(
     return entropy, known * class_weights.to(entropy)[labels.where(known, 0)]
 
 
-def _mean(values: Float[Tensor, "*shape"], weights: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    # torch's own mean would be 0/0 over a crop that is ignored as a whole.
-    return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+def _mean(
+    values: Float[Tensor, "*shape"], weights: Float[Tensor, "*shape"], group: ProcessGroup | None
+) -> Float[Tensor, ""]:
+    # torch's own mean would be 0/0 over a crop that is ignored as a whole. The reciprocal of the least sum of weights,
+    # times the number of processes, must be finite in single precision: it is in the gradient.
+    return ratio((values * weights).sum(), weights.sum(), group, least=1e-30)

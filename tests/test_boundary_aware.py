@@ -275,13 +275,16 @@ def test_a_weight_without_its_loss_is_refused():
 
 
 COMPILED = """
+import sys
 import torch
+import torch.distributed as dist
 from tests.drawn import CLASSES, scene, small_net
 from inverseform import BoundaryAwareLoss, InverseFormLoss
-criterion = BoundaryAwareLoss(InverseFormLoss(small_net()), beta=0.3, gamma=0.2, num_classes=CLASSES)
-criterion.debias = True
-compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
-for edges in (torch.randn(2, 1, 10, 14), None):
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+for edges, group in ((torch.randn(2, 1, 10, 14), dist.group.WORLD), (None, None)):
+    criterion = BoundaryAwareLoss(InverseFormLoss(small_net(), group=group), beta=0.3, gamma=0.2, num_classes=CLASSES,
+                                  debias=True, group=group)
+    compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     results = []
     for run in (criterion, compiled):
         logits = torch.randn(2, CLASSES, 10, 14, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -290,16 +293,57 @@ for edges in (torch.randn(2, 1, 10, 14), None):
         results.append([*terms, logits.grad])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
+dist.destroy_process_group()
 """
 
 
-# In processes of their own: pytest's checks of annotations cannot be traced, and are stricter than the library.
-def run_script(script):
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+# In a process of its own: pytest's checks of annotations cannot be traced, and are stricter than the library.
+def test_compiles_in_one_graph_with_the_same_values_and_gradients(tmp_path):
+    script = [sys.executable, "-W", "ignore", "-c", COMPILED, str(tmp_path / "group")]
+    subprocess.run(script, check=True, cwd=ROOT)
 
 
-def test_compiles_in_one_graph_with_the_same_values_and_gradients():
-    run_script(COMPILED)
+PLANNED = """
+import torch
+from pydantic import TypeAdapter
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from inverseform import BoundaryAwareLoss, InverseFormLoss
+from inverseform.segmentation_loss import SegmentationLoss, SegmentationLossParams
+from tests.drawn import CLASSES, small_net
+from tests.shares import SEGMENTATION
+
+class OneDevice(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        devices = {x.device.type for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)}
+        assert devices <= {"cuda"}, f"{func} has tensors on {devices}"
+        return out
+
+def planned(name):
+    params = TypeAdapter(SegmentationLossParams).validate_python({"name": name, **SEGMENTATION[name]})
+    loss = BoundaryAwareLoss(
+        InverseFormLoss(small_net()), beta=0.3, gamma=0.2, num_classes=CLASSES, boundary_from="both", debias=True,
+        segmentation_loss=SegmentationLoss(params, num_classes=CLASSES),
+    )
+    with FakeTensorMode():
+        for module in loss.modules():
+            for key, tensor in list(module.named_buffers(recurse=False)):
+                module.register_buffer(key, torch.empty(tensor.shape, device="cuda"), persistent=False)
+        logits, edges = (torch.empty(2, n, 10, 14, device="cuda", requires_grad=True) for n in (CLASSES, 1))
+        labels = torch.empty(2, 40, 56, device="cuda", dtype=torch.uint8)
+        with OneDevice():
+            return loss(logits, labels, boundary_logits=edges).total
+
+for name in SEGMENTATION:
+    assert planned(name).device.type == "cuda"
+"""
+
+
+# Tensors of a GPU that have a shape and no values: whoever would look at one, or copy it to the host, is refused.
+def test_no_term_looks_at_a_value_or_leaves_the_gpu():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", PLANNED], check=True, cwd=ROOT)
 
 
 DISTRIBUTED = """
@@ -311,23 +355,29 @@ from tests.drawn import CLASSES, scene, small_net
 from inverseform import BoundaryAwareLoss, InverseFormLoss
 
 class WithLoss(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, group=None):
         super().__init__()
         torch.manual_seed(0)
         self.net = torch.nn.Conv2d(3, CLASSES + 1, 3, padding=1)
-        self.loss = BoundaryAwareLoss(InverseFormLoss(small_net()), beta=0.3, gamma=0.2, num_classes=CLASSES)
+        inverse = InverseFormLoss(small_net(), group=group)
+        self.loss = BoundaryAwareLoss(inverse, beta=0.3, gamma=0.2, num_classes=CLASSES, group=group)
     def forward(self, images, labels):
         out = self.net(images)
         return self.loss(out[:, 1:], labels, boundary_logits=out[:, :1]).total
 
 rank, file = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-model = DistributedDataParallel(WithLoss())
-images = torch.randn(2, 3, 40, 56, generator=torch.Generator().manual_seed(1))
-model(images, scene()).backward()
+images, labels = torch.randn(3, 3, 40, 56, generator=torch.Generator().manual_seed(1)), scene(batch=3)
+labels[0, :20] = 255
+share = slice(0, 1) if rank == 0 else slice(1, 3)
 alone = WithLoss()
-alone(images, scene()).backward()
-torch.testing.assert_close(model.module.net.weight.grad, alone.net.weight.grad)
+alone(images, labels).backward()
+errors = []
+for group in (dist.group.WORLD, None):
+    model = DistributedDataParallel(WithLoss(group))
+    model(images[share], labels[share]).backward()
+    errors.append(float((model.module.net.weight.grad / alone.net.weight.grad - 1).abs().max()))
+assert errors[0] < 1e-3 < errors[1], errors
 dist.destroy_process_group()
 """
 
