@@ -1,6 +1,7 @@
 """What `benchmarks.ablation` trains and measures a row with."""
 
 import argparse
+import json
 import shutil
 import statistics
 import time
@@ -32,7 +33,9 @@ from inverseform.pairs import reflect
 from inverseform.params import load_section
 from inverseform.probes import probes
 from inverseform.spatial_transformer import SpatialTransformerParams
+from inverseform.training.batches import Part
 from inverseform.training.checkpoint import Place, fingerprint
+from inverseform.training.launch import PLAIN, launch
 from inverseform.training.loop import train
 from inverseform.training.optimiser import OptimiserParams
 from inverseform.transform import from_offsets, offsets
@@ -149,11 +152,12 @@ class Bench:
         net = self._initial(row, stores[-1])
         spread = euclidean(stores[-1].theta()).std()
         optimiser = OptimiserParams(name="adamw", learning_rate=self.network(row)[0], weight_decay=0.01, batch=BATCH,
-                                    steps=self.steps(row), warm_up=50, schedule="cosine", seed=1)  # fmt: skip
+                                    steps=self.steps(row), warm_up=50, schedule="cosine", seed=1, accumulate=1,
+                                    clip=None, ema=None)  # fmt: skip
 
-        def batch(step: int) -> Pairs:
+        def batch(part: Part) -> Pairs:
             # One schedule over all stores: the last one gets the small steps.
-            return stores[step * len(stores) // self.steps(row)].batch(step, BATCH, seed=1)
+            return stores[part.step * len(stores) // self.steps(row)].batch(part.step, BATCH, seed=1)
 
         def loss(_: nn.Module, pairs: Pairs) -> dict[str, Tensor]:
             tile, warped, theta = reflect(pairs.tile, pairs.warped, pairs.theta, pairs.seed)
@@ -169,7 +173,8 @@ class Bench:
         run = fingerprint({**learned, "real_pairs": 0})
         begun, done = time.process_time(), 0
         if row.trained:
-            for _ in train(net, batch, loss, optimiser, place=Place(self.work / f"net-{run[:12]}", run), keep=True):
+            place = Place(self.work / f"net-{run[:12]}", json.loads(json.dumps(learned, default=str)), {})
+            for _ in train(net, batch, loss, optimiser, machine=launch(PLAIN), place=place, keep=True):
                 done += 1
         return net.eval(), 1000 * (time.process_time() - begun) / done if done > 1 else None
 

@@ -13,11 +13,13 @@ EVERY = 5.0
 log = logging.getLogger("inverseform")
 
 
-def track(items: Iterable[Item], *, description: str, total: int, done: int = 0) -> Iterator[Item]:
-    """Pass items on and show how many of `total` went by, `done` of them before this run."""
+def track(items: Iterable[Item], *, description: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Item]:
+    """Pass items on and show how many of `total` went by, `done` of them before this run; of several processes one."""
+    if not shown:
+        return iter(items)
     # A bar redraws its line, of which a log file would keep every state.
-    shown = _bar if sys.stderr.isatty() else _lines
-    return shown(items, description, total, done)
+    show = _bar if sys.stderr.isatty() else _lines
+    return show(items, description, total, done)
 
 
 def _bar(items: Iterable[Item], description: str, total: int, done: int) -> Iterator[Item]:

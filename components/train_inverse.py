@@ -4,8 +4,10 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import cycle, islice
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -28,7 +30,9 @@ from inverseform.pairs import reflect, remainders
 from inverseform.plots import Points, read_curves
 from inverseform.probes import Probe, probes
 from inverseform.settings import InputError, Settings
-from inverseform.training.checkpoint import Place, fingerprint
+from inverseform.training.batches import Part
+from inverseform.training.checkpoint import Place
+from inverseform.training.launch import MachineParams, launch
 from inverseform.training.loop import train
 from inverseform.training.optimiser import OptimiserParams
 from inverseform.transform import DegreesOfFreedom, offsets
@@ -47,6 +51,35 @@ class TrainInverseParams(Settings):
     gate: InverseGateParams
     """What the network must reach on held-out images; below it the stage fails."""
     optimiser: OptimiserParams
+    machine: MachineParams
+
+
+class PairBatches:
+    """The batches of a training; sent to another process, they open their folder again."""
+
+    def __init__(self, folder: Path, *, seed: int) -> None:
+        self.folder, self.seed, self.store = folder, seed, PairStore(folder, "train")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(PairBatches, seed=self.seed), (self.folder,)
+
+    def __call__(self, part: Part) -> Pairs:
+        """The pairs of a part: of an endless stream, each epoch of it in another order."""
+        return self.store.batch(part.start // part.size, part.size, seed=self.seed)
+
+
+class Refined(nn.Module):
+    """All answers of a network, as one forward pass."""
+
+    def __init__(self, net: InverseNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self, predicted: Float[Tensor, "count tile tile"], target: Float[Tensor, "count tile tile"]
+    ) -> list[Float[Tensor, "count numbers"]]:
+        """What the network answers on the way, and in the end."""
+        return list(self.net.refine(predicted, target))
 
 
 def train_inverse(
@@ -61,40 +94,49 @@ def train_inverse(
 ) -> Report:
     """Regress the transform between the tiles of a pair (sec. 3.2); fail if held-out images show that it cannot."""
     begun = time.monotonic()
+    if params.machine.precision != "32-true":
+        raise InputError(
+            f"train_inverse.machine.precision is {params.machine.precision}: the inverse network measures parts of a "
+            f"pixel and solves equations, and is trained in single precision alone; set it to 32-true"
+        )
     store, val, probe = (PairStore(pairs, split) for split in ("train", "val", "probe"))
     optimiser = params.optimiser
+    machine = launch(params.machine)
     torch.manual_seed(optimiser.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = _initial(params, store)
-    # Not the gate: whoever lowers it goes on from the checkpoint that the failed run left.
-    settings = params.model_dump(mode="json", exclude={"gate"})
-    run = fingerprint("train_inverse", settings, stage.digest(pairs), _digest(net))
-    net = net.to(device)
+    # Not the gate: whoever lowers it goes on from the checkpoint that the failed run left. Nor who loads the batches.
+    settings = params.model_dump(mode="json", exclude={"gate": True, "machine": {"workers"}})
+    inputs = {"pairs": stage.digest(pairs), "initial weights": _digest(net)}
 
     def loss(model: nn.Module, batch: Pairs) -> dict[str, Tensor]:
         # Moved as bits, eight to a float's thirty-two: softening them is the device's work.
-        there = {name: field.to(device) for name, field in batch._asdict().items() if field is not None}
-        pairs = _reflected(batch._replace(**there))
-        predicted, left = _blended(pairs, params)
+        reflected = _reflected(batch)
+        predicted, left = _blended(reflected, params)
         # In units of their spread all numbers count alike; in plain offsets it would be the square of eq. (1).
-        truth = (left * offsets(pairs.theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
+        truth = (left * offsets(reflected.theta, net.settings.degrees_of_freedom) - net.mean) / net.scale
         # A network that refines its answer is asked to be right on the way too.
-        each = net.refine(predicted, pairs.tile.float())
+        each = model(predicted, reflected.tile.float())
         return {"total": torch.stack([(answer - truth).square().mean() for answer in each]).mean()}
 
     steps = train(
-        net,
-        lambda step: store.batch(step, optimiser.batch, seed=optimiser.seed),
+        Refined(net),
+        PairBatches(pairs, seed=optimiser.seed),
         loss,
         optimiser,
-        place=Place(checkpoints, run),
+        machine=machine,
+        place=Place(checkpoints, settings, inputs),
         keep=True,
     )
     # Where a resumed run goes on is known only after its first step; the bar starts there.
     first = next(steps)
     history = first.history
-    for step in track(steps, description="inverse network, step", total=optimiser.steps, done=first.step):
+    for step in track(
+        steps, description="inverse network, step", total=optimiser.steps, done=first.step, shown=machine.is_first
+    ):
         history = step.history
+    # What comes now is done once: the other processes are asked for no outputs.
+    if not machine.is_first:
+        return {}
     found = assess(net.cpu().eval(), val, probe, params.degradation)
     _refuse(found, params.gate, net.settings.degrees_of_freedom)
     nets.save(inverse_net, net)

@@ -2,42 +2,35 @@
 
 import json
 import time
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from components import stage
 from components.progress import track
+from components.segmentation_batches import Batch, Batches, Statistics, check_split, statistics
 from components.stage import Input, Output, Report, Scratch
+from components.validation import ValidationParams, validate
+from components.validation import check_split as check_validation
 from inverseform import networks, weights
 from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms
-from inverseform.coupling import BoundaryFrom, LossParams, gamma_at, gradient_cosine, gradient_norms
-from inverseform.data.augment import AugmentParams, augment
+from inverseform.coupling import BoundaryFrom, LossParams, gamma_at
+from inverseform.data.augment import AugmentParams
 from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import load as load_inverse_net
 from inverseform.loss import InverseFormLoss
-from inverseform.networks import Card, NetworkParams, SmpParams, normalise
-from inverseform.networks.smp import normalisation
+from inverseform.networks import Card, Channels, NetworkParams, Segmenter, SmpParams, normalisation, normalise
 from inverseform.sample import Prediction
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
-from inverseform.training.loop import ends_a_row, train
+from inverseform.training.curve import ends_a_row
+from inverseform.training.launch import Machine, MachineParams, launch
+from inverseform.training.loop import Step, Validation, train
 from inverseform.training.optimiser import OptimiserParams
-
-Channels = tuple[float, float, float]
-"""A number for red, green and blue."""
-
-
-class Batch(NamedTuple):
-    """What a step of training sees."""
-
-    step: int
-    images: UInt8[Tensor, "batch 3 height width"]
-    labels: UInt8[Tensor, "batch height width"]
 
 
 class TrainSegmentationParams(Settings):
@@ -47,6 +40,8 @@ class TrainSegmentationParams(Settings):
     augment: AugmentParams
     loss: LossParams
     optimiser: OptimiserParams
+    validation: ValidationParams
+    machine: MachineParams
 
 
 def train_segmentation(
@@ -59,55 +54,107 @@ def train_segmentation(
     curves: Output,
     checkpoints: Scratch,
 ) -> Report:
-    """Minimise eq. (6) over the training samples; the boundary head is kept, for export to take off."""
+    """Minimise eq. (6) over the training samples; the boundary head is kept, for export to take off.
+
+    Where the network is validated on the way, the best is written, and the last beside it if that is another.
+    """
     begun = time.monotonic()
-    store, settings = SampleStore.open(samples), params.model_dump(mode="json")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    criterion = loss_of(params.loss, store, inverse_net).to(device)
-    torch.manual_seed(params.optimiser.seed)
-    network = networks.build(params.network, num_classes=len(store.info.classes)).to(device)
-    # Weights that were learned elsewhere know the images as they were normalised there.
-    known = normalisation(params.network) if isinstance(params.network, SmpParams) else None
-    mean, std = known or image_statistics(store)
-    steps_in_all = params.optimiser.steps
-
-    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images, labels = batch.images.to(device), batch.labels.to(device)
-        prediction = model(normalise(images, mean=mean, std=std))
-        terms = criterion(
-            prediction.segmentation, labels, boundary_logits=prediction.boundary, auxiliary=prediction.auxiliary,
-            boundary_at_scales=prediction.boundary_at_scales, gamma=gamma_at(params.loss, batch.step / steps_in_all),
-        )  # fmt: skip
-        if not ends_a_row(batch.step, steps_in_all):
-            return terms._asdict()
-        return terms._asdict() | gradients(criterion, terms, prediction, boundary_from=params.loss.boundary_from)
-
+    store = SampleStore.open(samples)
+    check_split(store)
+    check_validation(params.validation, store)
+    # Who loads the batches changes none of them.
+    settings = params.model_dump(mode="json", exclude={"machine": {"workers"}})
     # By contents, not by paths or dates: a pod's folders are new each time it is started.
-    run = fingerprint("train_segmentation", settings, stage.digest(samples), stage.digest(inverse_net))
+    place = Place(checkpoints, settings, {"samples": stage.digest(samples), "inverse_net": stage.digest(inverse_net)})
+    machine = launch(params.machine, unused_parameters=leaves_unused(params))
+    torch.manual_seed(params.optimiser.seed)
+    network = networks.build(params.network, num_classes=len(store.info.classes))
+    known = knowledge(params, store)
+    criterion = loss_of(params.loss, store, inverse_net, counts=known.counts).to(machine.device)
+    batches = Batches(store, params.augment, seed=params.optimiser.seed)
     steps = train(
         network,
-        lambda step: draw_batch(store, params, step),
-        loss,
+        batches,
+        loss_function(criterion, params, mean=known.mean, std=known.std),
         params.optimiser,
-        place=Place(checkpoints, run),
+        machine=machine,
+        place=place,
+        describe=batches.describe,
+        validation=_validation(params.validation, store, known, machine),
     )
-    first = next(steps)
-    history = first.history
-    for step in track(steps, description="segmentation network, step", total=params.optimiser.steps, done=first.step):
-        history = step.history
+    last = first = next(steps)
+    for step in track(
+        steps, description="segmentation network, step", total=params.optimiser.steps, done=first.step,
+        shown=machine.is_first,
+    ):  # fmt: skip
+        last = step
+    # What comes now is done once: the other processes are asked for no outputs.
+    if not machine.is_first:
+        return {}
     card = Card(
-        network=params.network, classes=store.info.classes, colours=store.info.colours, mean=mean, std=std,
+        network=params.network, classes=store.info.classes, colours=store.info.colours, mean=known.mean, std=known.std,
         inverse_net=weights.digest(inverse_net) if params.loss.gamma else None, params=fingerprint(settings),
     )  # fmt: skip
-    networks.save(segmenter, network, card)
-    pd.DataFrame(history).to_csv(curves, index=False)
-    figures = {f"train_{name}": value for name, value in history[-1].items() if name != "step"}
+    _save(segmenter, network, card, last)
+    pd.DataFrame(last.history).to_csv(curves, index=False)
+    figures = _figures(last)
     metrics.write_text(json.dumps(figures, indent=1) + "\n")
     return {**figures, "seconds": time.monotonic() - begun}
 
 
-def loss_of(params: LossParams, store: SampleStore, inverse_net: Input) -> BoundaryAwareLoss:
-    """Eq. (6) with the network of a folder frozen inside.
+def knowledge(params: TrainSegmentationParams, store: SampleStore) -> Statistics:
+    """How images are normalised, and the pixels of each class; the samples are read once, and only if need be."""
+    # Weights that were learned elsewhere know the images as they were normalised there.
+    known = normalisation(params.network)
+    if known is not None and getattr(params.loss.segmentation, "class_weights", None) != "enet":
+        return Statistics(*known, counts=[])
+    found = statistics(store)
+    return found if known is None else Statistics(*known, counts=found.counts)
+
+
+def loss_function(
+    criterion: BoundaryAwareLoss, params: TrainSegmentationParams, *, mean: Channels, std: Channels
+) -> Callable[[nn.Module, Batch], dict[str, Tensor]]:
+    """The terms of a network and a batch; at the end of a row of the curve also how strongly each pulls."""
+    steps = params.optimiser.steps
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        prediction = model(normalise(batch.images, mean=mean, std=std))
+        asked = ends_a_row(batch.step, steps)
+        if asked:
+            prediction = _alias(prediction)
+        terms = criterion(
+            prediction.segmentation, batch.labels, boundary_logits=prediction.boundary, auxiliary=prediction.auxiliary,
+            boundary_at_scales=prediction.boundary_at_scales, gamma=gamma_at(params.loss, batch.step / steps),
+        )  # fmt: skip
+        told = gradients(criterion, terms, prediction, boundary_from=params.loss.boundary_from) if asked else {}
+        return terms._asdict() | told
+
+    return loss
+
+
+def _alias(prediction: Prediction) -> Prediction:
+    """The same logits; in mixed precision the network's own refuse to be asked for a gradient before the backward."""
+    boundary = prediction.boundary
+    return prediction._replace(
+        segmentation=prediction.segmentation.view_as(prediction.segmentation),
+        boundary=None if boundary is None else boundary.view_as(boundary),
+    )
+
+
+def leaves_unused(params: TrainSegmentationParams) -> bool:
+    """Whether a step may leave some parameters of the network without a gradient."""
+    loss = params.loss
+    # The decoders of that library may leave out deep stages of an encoder.
+    if isinstance(params.network, SmpParams):
+        return True
+    # Without beta the head waits for gamma to start; and none of its maps may be asked for at all.
+    asked = loss.boundary_from != "classes" and "main" in loss.boundary_outputs and loss.beta > 0
+    return params.network.boundary_head and not params.network.boundary_feedback and not asked
+
+
+def loss_of(params: LossParams, store: SampleStore, inverse_net: Path, *, counts: list[int]) -> BoundaryAwareLoss:
+    """Eq. (6) with the network of a folder frozen inside; `counts` are the pixels of each class, where they are known.
 
     Raises:
         InputError: The network was trained on other boundaries than those of the samples.
@@ -119,9 +166,7 @@ def loss_of(params: LossParams, store: SampleStore, inverse_net: Input) -> Bound
             f"{store.info.boundary}; run `dvc repro` so that both come from the same ingest"
         )
     inverse, classes = InverseFormLoss(net, distance=params.distance), len(store.info.classes)
-    # They cost a reading of the training labels.
-    counts = class_counts(store) if getattr(params.segmentation, "class_weights", None) == "enet" else None
-    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=counts)
+    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=counts or None)
 
 
 def gradients(
@@ -132,71 +177,59 @@ def gradients(
     What shows at once whether a term does anything: a norm of 0 is a dead one.
     """
     weighted = criterion.weighted(terms)
-    seen = {"classes": prediction.segmentation} if boundary_from != "head" else {}
+    classes = {"classes": prediction.segmentation}
+    seen = classes if boundary_from != "head" else {}
     if boundary_from != "classes" and prediction.boundary is not None:
-        seen["boundary"] = prediction.boundary
-    told = gradient_norms({"segmentation": weighted["segmentation"]}, {"classes": prediction.segmentation})
-    told |= gradient_norms({name: weighted[name] for name in ("boundary", "inverseform")}, seen)
+        seen = {**seen, "boundary": prediction.boundary}
+    # Each is a way back through the loss: asked for once, and used for its norm and for the cosine.
+    pulls = {
+        name: _pulls(weighted[name], tensors)
+        for name, tensors in (("segmentation", classes), ("boundary", seen), ("inverseform", seen))
+    }
+    told = {f"gradient_{name}_{at}": pull.norm() for name, each in pulls.items() for at, pull in each.items()}
     if "classes" in seen:
-        pull = gradient_cosine(weighted["inverseform"], weighted["segmentation"], prediction.segmentation)
-        told["cosine_inverseform_segmentation"] = pull
+        # In double precision: a million products that nearly cancel are summed.
+        one, other = (pulls[name]["classes"].flatten().double() for name in ("inverseform", "segmentation"))
+        told["cosine_inverseform_segmentation"] = torch.cosine_similarity(one, other, dim=0).float()
     return told
 
 
-def draw_batch(store: SampleStore, params: TrainSegmentationParams, step: int) -> Batch:
-    """The batch of a step: every sample once an epoch, in an order and an augmentation drawn from seed and step."""
-    size, count, seed = params.optimiser.batch, store.size("train"), params.optimiser.seed
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    parts = []
-    for position in range(step * size, (step + 1) * size):
-        epoch, place = divmod(position, count)
-        sample = store.sample("train", _order(seed, epoch, count)[place])
-        parts.append(augment(sample, params.augment, generator=generator))
-    images, labels = (torch.stack(tensors) for tensors in zip(*parts, strict=True))
-    return Batch(step, images, labels)
+def _pulls(term: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of a term with respect to tensors, in single precision; zeros where it does not depend on one."""
+    if not term.requires_grad or not tensors:
+        return {name: torch.zeros_like(tensor, dtype=torch.float32) for name, tensor in tensors.items()}
+    found = torch.autograd.grad(
+        term, list(tensors.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return {name: gradient.float() for name, gradient in zip(tensors, found, strict=True)}
 
 
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> list[int]:
-    """The order of an epoch; two are kept, as a batch may lie in both."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
+def _validation(params: ValidationParams, store: SampleStore, known: Statistics, machine: Machine) -> Validation | None:
+    if params.every is None:
+        return None
+
+    def score(network: Any) -> dict[str, float]:  # noqa: ANN401 (a Segmenter, by way of a loop for any network)
+        return validate(network, store, params, mean=known.mean, std=known.std, machine=machine)
+
+    return Validation(params.every, f"val_{params.metric}", score)
 
 
-def class_counts(store: SampleStore) -> list[int]:
-    """Pixels of each class in the training labels; from evenly spread samples."""
-    counts = torch.zeros(256, dtype=torch.int64)
-    for index in _spread(store):
-        counts += torch.bincount(store.sample("train", index).labels.flatten().long(), minlength=256)
-    return counts[: len(store.info.classes)].tolist()
+def _save(folder: Path, network: Segmenter, card: Card, last: Step) -> None:
+    """Write the network: of a validated training the best, and the last as the folder `last` in it."""
+    if last.best is None or last.best.step == last.step:
+        networks.save(folder, network, card)
+        return
+    weights.save(folder, last.best.tensors, card.model_dump(mode="json"), format=networks.FORMAT)
+    networks.save(folder / "last", network, card)
 
 
-def _spread(store: SampleStore, most: int = 256) -> range:
-    """At most so many training samples, evenly spread."""
-    return range(0, store.size("train"), max(1, -(-store.size("train") // most)))
-
-
-def image_statistics(
-    store: SampleStore, most: int = 256
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of the training images, per channel, in [0, 1]; from evenly spread samples."""
-    count = store.size("train")
-    if not count:
-        raise InputError(
-            f"samples: there are no train samples from {store.info.source}; give the data set some and run "
-            f"`dvc repro ingest`"
-        )
-    total, square, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
-    for index in _spread(store, most):
-        # In double precision, as the variance below is the difference of two large sums.
-        image = store.sample("train", index).image.double() / 255
-        total += image.sum(dim=(1, 2))
-        square += image.square().sum(dim=(1, 2))
-        pixels += image[0].numel()
-    mean = total / pixels
-    # The floor, a deviation of 1e-3, keeps a channel of one value from being divided by 0.
-    std = (square / pixels - mean.square()).clamp(min=1e-6).sqrt()
-    red, green, blue = zip(mean.tolist(), std.tolist(), strict=True)
-    return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
+def _figures(last: Step) -> dict[str, float]:
+    """What the last row of the curve holds, and the scores of the best network."""
+    row = {name: value for name, value in last.history[-1].items() if name != "step"}
+    figures = {name if name.startswith("val_") else f"train_{name}": value for name, value in row.items()}
+    if last.best is None:
+        return figures
+    return figures | {"best_step": last.best.step} | {f"best_{k}": v for k, v in last.best.figures.items()}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from inverseform import weights
-from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams
+from inverseform.networks import backbones, smp
+from inverseform.networks.backbones import Channels, TimmHrnet, TimmHrnetParams
 from inverseform.networks.deeplab import DeepLabParams, build_deeplab
 from inverseform.networks.heads import BoundaryHeadParams, HrnetV2Head
 from inverseform.networks.hms import HmsParams, build_hms
@@ -16,8 +17,8 @@ from inverseform.networks.smp import SmpParams, build_smp
 from inverseform.settings import InputError, Settings
 
 __all__ = [
-    "Card", "DeepLabParams", "HmsParams", "HrnetParams", "NetworkParams", "OcrParams", "Segmenter", "SmpParams",
-    "build", "describe", "load", "normalise", "save",
+    "Card", "Channels", "DeepLabParams", "HmsParams", "HrnetParams", "NetworkParams", "OcrParams", "Segmenter",
+    "SmpParams", "build", "describe", "load", "normalisation", "normalise", "save",
 ]  # fmt: skip
 
 FORMAT = "inverseform.segmenter/1"
@@ -41,9 +42,9 @@ class Card(Settings):
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     """RGB of each class, 0 to 255."""
-    mean: tuple[float, float, float]
-    """Of the training images, per channel, in [0, 1]: what `normalise` takes off."""
-    std: tuple[float, float, float]
+    mean: Channels
+    """What `normalise` takes off, in [0, 1]: of the training images, or of those its first weights knew."""
+    std: Channels
     inverse_net: str | None
     """SHA-256 of the weights of the frozen inverse network it was trained with; None where there was none."""
     params: str
@@ -76,6 +77,14 @@ def _build_hrnet(params: HrnetParams, *, num_classes: int) -> EncoderDecoder:
     head = HrnetV2Head((joined + params.boundary_feedback,), outputs=num_classes, hidden=joined)
     boundary_head = HrnetV2Head(backbone.channels, outputs=1) if params.boundary_head else None
     return EncoderDecoder(backbone, head, boundary_head, boundary_feedback=params.boundary_feedback)
+
+
+def normalisation(params: NetworkParams) -> tuple[Channels, Channels] | None:
+    """Mean and standard deviation of the channels, of 0 to 1, that the weights a network starts from were trained with.
+
+    What `normalise` should be given for them; None where they are random, or where it is not known.
+    """
+    return smp.normalisation(params) if isinstance(params, SmpParams) else backbones.normalisation(params.backbone)
 
 
 def describe(params: NetworkParams) -> str:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from inverseform.networks import encoder_weights
 from inverseform.settings import InputError, Settings
 
+Channels = tuple[float, float, float]
+"""A number for red, green and blue."""
 Pretrained = bool | str
 """Weights to start from: false for none, true for timm's of ImageNet, or a file that holds some.
 
@@ -69,6 +71,29 @@ class TimmResnet(nn.Module):
         return self.body(images)
 
 
+def normalisation(params: TimmHrnetParams | TimmResnetParams) -> tuple[Channels, Channels] | None:
+    """Mean and standard deviation of the channels, of 0 to 1, that timm's own weights were trained with.
+
+    None where training starts from random weights. Those of a file are taken to have been trained alike.
+    """
+    if params.pretrained is False:
+        return None
+    known = _timm(params).get_pretrained_cfg(params.architecture)
+    (red, green, blue), (reds, greens, blues) = known.mean, known.std
+    return (red, green, blue), (reds, greens, blues)
+
+
+def _timm(params: TimmHrnetParams | TimmResnetParams) -> Any:  # noqa: ANN401 (a module)
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(
+            f"network.backbone.architecture is {params.architecture} and timm is not installed; "
+            f"type: pip install 'inverseform[train]'"
+        ) from error
+    return timm
+
+
 def _body(params: TimmHrnetParams | TimmResnetParams, classifier: tuple[str, ...], **options: Any) -> nn.Module:  # noqa: ANN401
     """A network of timm that gives its features, with the weights asked for.
 
@@ -81,14 +106,7 @@ def _body(params: TimmHrnetParams | TimmResnetParams, classifier: tuple[str, ...
         InputError: timm is not installed, or the weights cannot be had.
     """
     try:
-        import timm
-    except ImportError as error:
-        raise InputError(
-            f"network.backbone.architecture is {params.architecture} and timm is not installed; "
-            f"type: pip install 'inverseform[train]'"
-        ) from error
-    try:
-        body = timm.create_model(
+        body = _timm(params).create_model(
             params.architecture, pretrained=params.pretrained is True, features_only=True, **options
         )
     except (OSError, RuntimeError) as error:

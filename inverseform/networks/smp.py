@@ -7,14 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from inverseform.networks import encoder_weights
+from inverseform.networks.backbones import Channels
 from inverseform.networks.heads import BoundaryHeadParams, HrnetV2Head
 from inverseform.networks.same_padding import settle
 from inverseform.networks.segmenter import Segmenter, cut, look, pad
 from inverseform.sample import Prediction
 from inverseform.settings import InputError
-
-Channels = tuple[float, float, float]
-"""A number for red, green and blue."""
 
 
 class SmpParams(BoundaryHeadParams):

@@ -1,27 +1,49 @@
 """One loop for both networks."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from inverseform.settings import InputError
-from inverseform.training import checkpoint
-from inverseform.training.checkpoint import Place
-from inverseform.training.optimiser import OptimiserParams, build, learning_rate
+from inverseform.training import checkpoint, exchange
+from inverseform.training.batches import Division, Part, load, positions
+from inverseform.training.checkpoint import Checkpoint, Place
+from inverseform.training.curve import Curve, History
+from inverseform.training.descent import Descent, Loss
+from inverseform.training.interrupts import Interrupts
+from inverseform.training.launch import Machine
+from inverseform.training.nonfinite import check_finite
+from inverseform.training.optimiser import OptimiserParams
 
 Batch = TypeVar("Batch")
-History = list[dict[str, float]]
-"""Rows of a training curve: the step, and each term's mean since the row before."""
 # By time, not by steps: what an interruption costs is the same for a fast network and a slow one.
 EVERY = 20.0
 """Seconds between two checkpoints."""
-ROWS = 100
-"""How many rows a training curve has at least, and less than twice as many; a shorter training has one a step."""
+
+
+class Best(NamedTuple):
+    """The best weights of a training that is validated."""
+
+    step: int
+    """After which they were found."""
+    figures: dict[str, float]
+    """What they scored."""
+    tensors: dict[str, Tensor]
+    """The network's state dict, on the CPU."""
+
+
+class Validation(NamedTuple):
+    """How a network is scored while it is trained."""
+
+    every: int
+    """Steps between two scorings; the last step is scored too."""
+    by: str
+    """The figure that tells the best network: the larger the better."""
+    score: Callable[[nn.Module], dict[str, float]]
+    """Figures of a network, called on all processes with the same weights; columns of the curve."""
 
 
 class Step(NamedTuple):
@@ -30,135 +52,123 @@ class Step(NamedTuple):
     step: int
     """Its number, from 1."""
     terms: dict[str, float]
-    """Every term of the loss, and the total."""
+    """Every term of the loss, and the total; the mean over all processes."""
     history: History
     """The curve until here."""
+    best: Best | None
+    """The best weights until here, where there is a validation."""
 
 
 def train(
     model: nn.Module,
-    batches: Callable[[int], Batch],
-    loss: Callable[[nn.Module, Batch], dict[str, Tensor]],
+    batches: Callable[[Part], Batch],
+    loss: Loss,
     params: OptimiserParams,
     *,
+    machine: Machine,
     place: Place,
+    describe: Callable[[Part], str] = positions,
+    validation: Validation | None = None,
     keep: bool = False,
 ) -> Iterator[Step]:
     """Train a model, step by step; the caller watches.
 
-    Goes on from a checkpoint of the same run if there is one. On SIGTERM and SIGINT it saves one and leaves as the
-    signal asks.
+    Goes on from a checkpoint of the same run if there is one. On SIGTERM and SIGINT, to whichever process, all end the
+    step, the first saves a checkpoint, and all leave as the signal asks. With the same number of processes a run in
+    parts gives the same numbers as a whole one, to the last bit.
 
     Args:
-        model: Changed in place.
-        batches: The batch of a step, which must depend on the step's number alone.
-        loss: The terms for a model and a batch, each of shape (); `total` is minimised.
+        model: Changed in place; holds the averaged weights at the end, where `ema` is set.
+        batches: The samples of a part, which must depend on the part alone.
+        loss: The terms for a network and a batch; `total` is minimised.
         params: Optimiser, schedule, number of steps.
-        place: Where checkpoints are kept, and the fingerprint of the run.
+        machine: This process and the others.
+        place: Where checkpoints are kept, and what makes the run what it is.
+        describe: Says what the samples of a part are, for messages.
+        validation: How the network is scored on the way.
         keep: Leave a checkpoint of the last step too, for a caller that may yet refuse what came out.
 
     Raises:
-        InputError: A term, or the gradient, is not finite.
+        InputError: A term, or the gradient, is not finite; or a checkpoint of another run is in the way.
     """
-    optimiser = build(params, model.parameters())
-    start, before = checkpoint.resume(place, model, optimiser)
-    curve = Curve(every=_every(params.steps), **before)
+    division = Division.of(params, processes=machine.processes)
+    descent = Descent(model, loss, params, machine)
+    start, curve, best = _resume(descent, place)
     saved = time.monotonic()
-    with _Interrupts() as interrupts:
+    with Interrupts() as interrupts:
+        parts = load(batches, division, range(start, params.steps), machine=machine)
         for step in range(start, params.steps):
-            # Everything that is drawn in a step depends on its number, so that a resumed run draws the same.
-            torch.manual_seed(params.seed * 1_000_003 + step)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(params, step)
-            terms = loss(model.train(), batches(step))
-            figures = {name: term.item() for name, term in terms.items()}
+            gradient = descent.gradient(step, parts, interrupts.flags)
             # Before the weights are changed, so that the last checkpoint is of a network that still works.
-            _check_finite({f"loss term {name}": value for name, value in figures.items()}, step)
-            _descend(model, optimiser, terms["total"], step)
+            check_finite(descent, gradient, step, division=division, describe=describe)
+            _descend(descent, gradient.norm, step)
+            figures, last = gradient.means, step + 1 == params.steps
+            if validation and ((step + 1) % validation.every == 0 or last):
+                scores = _score(descent, validation)
+                best = _better(best, step + 1, scores, validation, descent)
+                figures = figures | scores
             curve.add(step + 1, figures)
-            last = keep and step + 1 == params.steps
-            if interrupts.signal or last or time.monotonic() - saved > EVERY:
-                checkpoint.save(place, model, optimiser, step=step + 1, curve=curve.state())
+            # One process heeds a signal at once; several do when all of them know of it.
+            stop = interrupts.agree(gradient.flags) if machine.processes > 1 else interrupts.signal is not None
+            if stop or (keep and last) or time.monotonic() - saved > EVERY:
+                if machine.is_first:
+                    checkpoint.save(place, _state(descent, step + 1, curve, best))
                 saved = time.monotonic()
+            if stop:
+                # Whoever left before the checkpoint is written would have the others killed.
+                machine.wait()
                 interrupts.leave()
-            yield Step(step + 1, figures, curve.rows)
+            if last:
+                descent.finish()
+            yield Step(step + 1, gradient.means, curve.rows, best)
     # A run that ended after its last step still owes its caller the curve.
     if start >= params.steps:
-        yield Step(start, {}, curve.rows)
+        descent.finish()
+        yield Step(start, {}, curve.rows, best)
 
 
-def ends_a_row(step: int, steps: int) -> bool:
-    """Whether a row of the curve ends with a step, counted from 0: when to ask for what is too dear for each step."""
-    return (step + 1) % _every(steps) == 0
+def _descend(descent: Descent, norm: Tensor, step: int) -> None:
+    descent.descend(step, norm)
 
 
-class Curve:
-    """Means of the terms over every so many steps; of those that only some steps have, over these."""
-
-    def __init__(self, *, every: int, rows: History | None = None, sums: dict[str, list[float]] | None = None) -> None:
-        self.every = every
-        self.rows: History = rows or []
-        self.sums: dict[str, list[float]] = sums or {}
-        """The total of each term since the last row, and over how many steps."""
-
-    def add(self, step: int, figures: dict[str, float]) -> None:
-        """Count a step, by its number from 1; ends a row when it is time."""
-        for name, value in figures.items():
-            total, count = self.sums.get(name, (0.0, 0))
-            self.sums[name] = [total + value, count + 1]
-        if step % self.every == 0:
-            self.rows.append({"step": step, **{name: total / count for name, (total, count) in self.sums.items()}})
-            self.sums = {}
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it; JSON gives every float back to the last bit."""
-        return {"rows": self.rows, "sums": self.sums}
+def _score(descent: Descent, validation: Validation) -> dict[str, float]:
+    network = descent.result.eval()
+    # Each process has counted other batches into its buffers, such as the means of a batch norm.
+    for buffer in network.buffers():
+        descent.machine.share(buffer)
+    with torch.no_grad():
+        return validation.score(network)
 
 
-def _every(steps: int) -> int:
-    return max(1, steps // ROWS)
+def _better(best: Best | None, step: int, scores: dict[str, float], validation: Validation, descent: Descent) -> Best:
+    """The best weights, when those of a step have been scored too."""
+    if best is not None and scores[validation.by] <= best.figures[validation.by]:
+        return best
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in descent.result.state_dict().items()}
+    return Best(step, scores, tensors)
 
 
-def _descend(model: nn.Module, optimiser: torch.optim.Optimizer, total: Tensor, step: int) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    total.backward()
-    # A finite loss can have a gradient that is not; after the last step no loss would show what it did.
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    _check_finite({"norm of the gradient": nn.utils.get_total_norm(gradients).item()}, step)
-    optimiser.step()
+def _state(descent: Descent, step: int, curve: Curve, best: Best | None) -> Checkpoint:
+    tensors, facts = descent.tensors(), {"curve": curve.state(), "scale": descent.scale(), "best": None}
+    if best is not None:
+        tensors |= {"best": best.tensors}
+        facts |= {"best": {"step": best.step, "figures": best.figures}}
+    return Checkpoint(step, tensors, facts)
 
 
-def _check_finite(figures: dict[str, float], step: int) -> None:
-    for name, value in figures.items():
-        if not abs(value) < float("inf"):
-            raise InputError(
-                f"the {name} is {value} at step {step + 1}, and must be finite; lower the learning rate, or look at "
-                f"the samples of that batch"
-            )
-
-
-class _Interrupts:
-    """Remembers SIGTERM and SIGINT while a step is under way, so that a checkpoint is of a whole step."""
-
-    def __enter__(self) -> "_Interrupts":
-        self.signal: int | None = None
-        self.before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        if exception[0] is None:
-            # It came when the last step was done already.
-            self.leave()
-
-    def leave(self) -> None:
-        """Do now what the signal asked for."""
-        if self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.signal:
-            # How a shell tells of a death by signal.
-            raise SystemExit(128 + self.signal)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
+def _resume(descent: Descent, place: Place) -> tuple[int, Curve, Best | None]:
+    """Steps that are done, the curve and the best weights until then; fills the model and all that goes with it."""
+    steps = descent.params.steps
+    found = exchange.find(place, descent.machine)
+    if found is None:
+        return 0, Curve(steps), None
+    try:
+        descent.restore(found.tensors, found.facts["scale"], source=str(place.folder))
+    except InputError as error:
+        # Settings and inputs are the same: it is the code that builds another network of them.
+        raise InputError(
+            f"{place.folder}: its checkpoint was left by another version of the code ({error}); go on with that one, "
+            f"or begin anew: rm -r {place.folder}"
+        ) from error
+    best = found.facts["best"] and Best(**found.facts["best"], tensors=found.tensors["best"])
+    return found.step, Curve(steps, **found.facts["curve"]), best

@@ -22,7 +22,15 @@ class OptimiserParams(Settings):
     steps: int = Field(ge=1)
     """How many batches."""
     batch: int = Field(ge=1)
-    """How many samples or pairs a batch holds."""
+    """How many samples or pairs a step sees, on all processes together."""
+    accumulate: int = Field(ge=1)
+    """Micro-batches that a step's batch is divided into, one after the other; memory is needed for one. A term that is
+    a mean over a batch is the mean of its means over the micro-batches."""
+    clip: float | None = Field(gt=0)
+    """Largest norm of the gradient, to which longer ones are shortened; null for none."""
+    ema: float | None = Field(gt=0, lt=1)
+    """Decay of an exponential moving average of the weights, such as 0.999, which is what is validated and saved; null:
+    the weights themselves."""
     warm_up: int = Field(ge=0)
     """Steps over which the learning rate grows linearly from 0."""
     schedule: Literal["cosine", "poly"]

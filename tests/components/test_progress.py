@@ -112,3 +112,9 @@ def test_a_terminal_gets_a_bar():
     os.close(master)
     assert process.wait(30) == 0, seen.decode()
     assert "steps" in seen.decode() and "5/5" in seen.decode() and "Traceback" not in seen.decode()
+
+
+def test_of_several_processes_one_tells(clock, caplog):
+    with caplog.at_level("INFO"):
+        assert list(pass_by(clock, 3, 9.0, total=3, shown=False)) == [0, 1, 2]
+    assert lines(caplog) == []

@@ -1,5 +1,6 @@
 import csv
 import json
+import pickle
 import signal
 from types import SimpleNamespace
 
@@ -9,7 +10,16 @@ import torch
 from components import stage
 from components import train_inverse as train_inverse_module
 from components.synthesize import SynthesizeParams, synthesize
-from components.train_inverse import TrainInverseParams, _blended, _page, _predicted, _reflected, assess, train_inverse
+from components.train_inverse import (
+    PairBatches,
+    TrainInverseParams,
+    _blended,
+    _page,
+    _predicted,
+    _reflected,
+    assess,
+    train_inverse,
+)
 from inverseform import inverse_net
 from inverseform.data.pair_store import PairStore
 from inverseform.degradation import DEGRADATIONS, DegradationParams, degrade
@@ -17,6 +27,7 @@ from inverseform.plots import read_curves
 from inverseform.probes import probes
 from inverseform.settings import InputError
 from inverseform.training import loop
+from inverseform.training.batches import Part
 from inverseform.transform import offsets
 from tests.drawn import sample_store
 
@@ -32,8 +43,8 @@ CLEAN = {
     "jitter_pixels": 1.0, "thick_radius": 1, "blur_sigma": 1.0, "clutter": 0.8, "noise": 0.2,
 }  # fmt: skip
 OPTIMISER = {
-    "name": "adamw", "learning_rate": 0.002, "weight_decay": 0.01, "steps": 200, "batch": 96, "warm_up": 20,
-    "schedule": "cosine", "seed": 1,
+    "name": "adamw", "learning_rate": 0.002, "weight_decay": 0.01, "steps": 200, "batch": 96, "accumulate": 1,
+    "clip": None, "ema": None, "warm_up": 20, "schedule": "cosine", "seed": 1,
 }  # fmt: skip
 
 
@@ -50,11 +61,12 @@ ANY = {
 }  # fmt: skip
 
 
-def settings(gate=(), init="random", network=None, **changes):
+def settings(gate=(), init="random", network=None, workers=0, **changes):
     document = {
         "init": init, "network": network or {"name": "dense", "pooling": 2, "hidden": [192, 64]},
         "degradation": CLEAN, "blended": 0.0,
         "gate": GATE | dict(gate), "optimiser": {**OPTIMISER, **changes},
+        "machine": {"precision": "32-true", "channels_last": False, "compile": False, "workers": workers},
     }  # fmt: skip
     return TrainInverseParams.model_validate_json(json.dumps(document))
 
@@ -159,12 +171,31 @@ def test_a_run_in_parts_gives_the_same_files(pairs, tmp_path, monkeypatch):
 
 
 def terminated_at(stop, descend):
-    def wrapped(model, optimiser, total, step):
-        descend(model, optimiser, total, step)
+    def wrapped(descent, norm, step):
+        descend(descent, norm, step)
         if step == stop:
             signal.raise_signal(signal.SIGTERM)
 
     return wrapped
+
+
+def test_workers_and_a_pickled_loader_give_the_same_pairs(pairs, tmp_path):
+    # Micro-batches that no row group and no epoch of 3000 pairs divides.
+    loader = PairBatches(pairs, seed=3)
+    store, again = PairStore(pairs, "train"), pickle.loads(pickle.dumps(loader))
+    for step in (0, 31):
+        whole = store.batch(step, 96, seed=3)
+        parts = [
+            each(Part(step, first, 24, 96 * step + first)) for first in range(0, 96, 24) for each in (loader, again)
+        ]
+        assert all(torch.equal(a.warped, b.warped) for a, b in zip(parts[::2], parts[1::2], strict=True))
+        assert torch.equal(torch.cat([part.theta for part in parts[::2]]), whole.theta)
+        assert torch.equal(torch.cat([part.seed for part in parts[::2]]), whole.seed)
+    for workers in (0, 2):
+        few = settings(gate=ANY, steps=3, batch=16, accumulate=2, workers=workers)
+        stage.run(train_inverse, few, paths(tmp_path / str(workers), pairs))
+    files = ("inverse_net/weights.safetensors", "metrics.json", "curves.csv")
+    assert all((tmp_path / "0" / file).read_bytes() == (tmp_path / "2" / file).read_bytes() for file in files)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +210,14 @@ def test_transforms_that_never_vary_are_refused(tmp_path, changes, told):
     with pytest.raises(InputError, match=rf"synthesize\.ranges .*{told} never varies.*widen the ranges"):
         stage.run(train_inverse, settings(), places)
     assert not places["inverse_net"].exists()
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_half_precision_is_refused(pairs, tmp_path, precision):
+    single = settings()
+    mixed = single.model_copy(update={"machine": single.machine.model_copy(update={"precision": precision})})
+    with pytest.raises(InputError, match=rf"machine\.precision is {precision}: .* set it to 32-true"):
+        stage.run(train_inverse, mixed, paths(tmp_path, pairs))
 
 
 def test_a_network_that_cannot_pool_its_tiles_is_refused(pairs, tmp_path):

@@ -8,14 +8,24 @@ import pytest
 import torch
 
 from components import stage
-from components.train_segmentation import TrainSegmentationParams, draw_batch, image_statistics, train_segmentation
+from components import train_segmentation as train_segmentation_module
+from components.segmentation_batches import Batch
+from components.train_segmentation import (
+    TrainSegmentationParams,
+    knowledge,
+    leaves_unused,
+    loss_function,
+    loss_of,
+    train_segmentation,
+)
 from inverseform import inverse_net, networks, weights
 from inverseform.boundary import BoundaryParams
 from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import InverseNet
+from inverseform.plots import read_curves
 from inverseform.settings import InputError
 from inverseform.training import loop
-from tests.drawn import CLASSES, sample_store, small_net
+from tests.drawn import CLASSES, sample_store, scene, small_net
 
 DOCUMENT = {
     "network": {
@@ -29,9 +39,14 @@ DOCUMENT = {
         "boundary_outputs": ["main", "scales"], "debias": False,
     },
     "optimiser": {
-        "name": "adamw", "learning_rate": 0.002, "weight_decay": 0.05, "steps": 6, "batch": 4, "warm_up": 1,
-        "schedule": "poly", "seed": 1,
+        "name": "adamw", "learning_rate": 0.002, "weight_decay": 0.05, "steps": 6, "batch": 4, "accumulate": 1,
+        "clip": None, "ema": None, "warm_up": 1, "schedule": "poly", "seed": 1,
     },
+    "validation": {
+        "every": None, "metric": "miou",
+        "inference": {"window": None, "overlap": 0.0, "flip": False, "scales": [1.0]},
+    },
+    "machine": {"precision": "32-true", "channels_last": False, "compile": False, "workers": 0},
 }  # fmt: skip
 FILES = ("segmenter/weights.safetensors", "segmenter/settings.json", "curves.csv", "metrics.json")
 
@@ -121,12 +136,6 @@ def test_the_card_holds_mean_and_spread_of_the_training_images(made):
     assert card.std == pytest.approx(pixels.std(dim=1, correction=0).tolist())
 
 
-def test_statistics_of_many_images_are_those_of_some_spread_evenly(made):
-    store = SampleStore.open(made.samples)
-    some = torch.cat([store.sample("train", index).image.flatten(1) for index in (0, 3)], dim=1).double() / 255
-    assert image_statistics(store, most=2)[0] == pytest.approx(some.mean(dim=1).tolist())
-
-
 def test_training_changes_the_weights_and_nothing_is_left_beside_the_outputs(made):
     torch.manual_seed(1)
     fresh = networks.build(settings().network, num_classes=CLASSES).state_dict()
@@ -138,8 +147,8 @@ def test_training_changes_the_weights_and_nothing_is_left_beside_the_outputs(mad
 def test_a_terminated_run_goes_on_where_it_was_and_gives_the_same_files(made, inputs, tmp_path, monkeypatch, caplog):
     descend, places = loop._descend, paths(tmp_path, inputs)
 
-    def terminated(model, optimiser, total, step):
-        descend(model, optimiser, total, step)
+    def terminated(descent, norm, step):
+        descend(descent, norm, step)
         if step == 2:
             signal.raise_signal(signal.SIGTERM)
 
@@ -159,26 +168,138 @@ def test_a_terminated_run_goes_on_where_it_was_and_gives_the_same_files(made, in
         assert (tmp_path / file).read_bytes() == (made.folder / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("other", ["settings", "inverse network"])
-def test_the_checkpoint_of_another_run_is_not_gone_on_from(inputs, tmp_path, monkeypatch, other):
-    descend, places, done = loop._descend, paths(tmp_path, inputs), []
-    few = settings(optimiser={"steps": 2, "batch": 2})
+def terminated_at_once(folder, inputs, monkeypatch, few):
+    descend, places = loop._descend, paths(folder, inputs)
 
-    def terminated(model, optimiser, total, step):
-        descend(model, optimiser, total, step)
+    def terminated(descent, norm, step):
+        descend(descent, norm, step)
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
         patched.setattr(loop, "_descend", terminated)
         stage.run(train_segmentation, few, places)
-    monkeypatch.setattr(loop, "_descend", lambda *arguments: (done.append(arguments[-1]), descend(*arguments)))
-    if other == "settings":
-        few = settings(optimiser={"steps": 2, "batch": 2, "learning_rate": 0.001})
-    else:
-        places["inverse_net"] = tmp_path / "another"
-        inverse_net.save(places["inverse_net"], small_net(seed=1))
-    stage.run(train_segmentation, few, places)
-    assert done == [0, 1]
+    return places
+
+
+def test_the_checkpoint_of_other_settings_or_inputs_is_refused_and_each_is_named(inputs, tmp_path, monkeypatch):
+    few = {"steps": 2, "batch": 2}
+    places = terminated_at_once(tmp_path, inputs, monkeypatch, settings(optimiser=few))
+    places["inverse_net"] = tmp_path / "another"
+    inverse_net.save(places["inverse_net"], small_net(seed=1))
+    with pytest.raises(InputError) as refused:
+        stage.run(train_segmentation, settings(optimiser={**few, "learning_rate": 0.001}), places)
+    lines = str(refused.value).splitlines()
+    assert lines[1] == "- optimiser.learning_rate: 0.002 in the checkpoint, 0.001 now" and len(lines) == 4
+    assert lines[2].startswith('- input inverse_net: "') and lines[3].endswith(f"rm -r {places['checkpoints']}")
+
+
+def test_who_loads_the_batches_is_no_setting_of_the_run(made, inputs, tmp_path, monkeypatch):
+    places = terminated_at_once(tmp_path, inputs, monkeypatch, settings())
+    stage.run(train_segmentation, settings(machine={"workers": 2}), places)
+    for file in FILES:
+        assert (tmp_path / file).read_bytes() == (made.folder / file).read_bytes(), file
+
+
+EVERYTHING = {"optimiser": {"steps": 5, "batch": 4, "accumulate": 2, "clip": 1.0, "ema": 0.9},
+              "validation": {"every": 2, "metric": "mba"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("best", [2, 5])
+def test_a_validated_training_writes_the_best_network_and_the_last_beside_it(inputs, tmp_path, monkeypatch, best):
+    scored, validate = [], train_segmentation_module.validate
+
+    def watched(network, *arguments, **options):
+        figures = validate(network, *arguments, **options)
+        scored.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        # Real scores of so few steps are all alike.
+        return {**figures, "val_mba": 0.9 if 2 * len(scored) >= best else 0.1}
+
+    monkeypatch.setattr(train_segmentation_module, "validate", watched)
+    places = paths(tmp_path, inputs)
+    report = stage.run(train_segmentation, settings(**EVERYTHING), places)
+    curve, figures = rows(places["curves"]), json.loads(places["metrics"].read_text())
+    assert [row["step"] for row in curve if "val_mba" in row] == [2, 4, 5]
+    assert (figures["best_step"], figures["best_val_mba"], figures["val_mba"]) == (best, 0.9, 0.9)
+    assert "val_miou" in curve[-1] and report["best_step"] == best
+    assert {name: len(points) for name, points in read_curves(places["curves"]).items()}["val_miou"] == 3
+    for folder, expected in ((places["segmenter"], scored[best // 2 - 1 if best < 5 else 2]),
+                             (places["segmenter"] / "last", scored[2])):  # fmt: skip
+        if folder.exists():
+            network, card = networks.load(folder)
+            assert card.network == settings().network
+            assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+    assert (places["segmenter"] / "last").exists() == (best < 5)
+
+
+def test_a_validated_training_in_parts_gives_the_same_files(inputs, tmp_path, monkeypatch):
+    few = settings(**{**EVERYTHING, "optimiser": {**EVERYTHING["optimiser"], "steps": 3}})
+    whole = paths(tmp_path / "whole", inputs)
+    stage.run(train_segmentation, few, whole)
+    parts = paths(tmp_path / "parts", inputs)
+    for _ in range(2):
+        terminated_at_once(tmp_path / "parts", inputs, monkeypatch, few)
+    stage.run(train_segmentation, few, parts)
+    for file in FILES:
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes(), file
+
+
+def test_no_validation_without_samples(inputs, tmp_path):
+    sample_store(tmp_path / "samples", train=2, val=0)
+    places = paths(tmp_path / "out", {**inputs, "samples": tmp_path / "samples"})
+    with pytest.raises(InputError, match=r"validation\.every is 3 and there are no val samples .*set it to null"):
+        stage.run(train_segmentation, settings(validation={"every": 3}), places)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_in_mixed_precision_the_terms_are_nearly_those_of_single(made, inputs, tmp_path, precision):
+    places = paths(tmp_path, inputs)
+    mixed = settings(optimiser={"steps": 1}, machine={"precision": precision, "channels_last": True})
+    stage.run(train_segmentation, mixed, places)
+    exact, near = rows(made.curves), rows(places["curves"])
+    assert list(exact[0]) == list(near[0])
+    for name in ("total", "segmentation", "boundary", "gradient_segmentation_classes"):
+        assert near[0][name] == pytest.approx(exact[0][name], rel=0.02)
+    assert near[0]["total"] != exact[0]["total"]
+
+
+def test_a_step_that_is_not_finite_tells_its_samples_by_name(inputs, tmp_path, monkeypatch):
+    broken = train_segmentation_module.gamma_at
+    monkeypatch.setattr(
+        train_segmentation_module, "gamma_at", lambda params, progress: broken(params, progress) * float("nan")
+    )
+    told = r"the loss term gamma is nan at step 1, .*the train samples \d \(train-\d\), \d \(train-\d\); lower"
+    with pytest.raises(InputError, match=told):
+        stage.run(train_segmentation, settings(optimiser={"batch": 2}), paths(tmp_path, inputs))
+
+
+def test_weights_that_were_learned_elsewhere_are_shown_images_as_they_know_them(inputs):
+    store = SampleStore.open(inputs["samples"])
+    learned = settings(network={"backbone": {"architecture": "hrnet_w18_small_v2", "pretrained": True}})
+    found = knowledge(learned, store)
+    assert (found.mean, found.std, found.counts) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), [])
+    enet = {"segmentation": {"name": "cross_entropy", "class_weights": "enet"}}
+    weighted = knowledge(settings(network=learned.network.model_dump(mode="json"), loss=enet), store)
+    assert weighted.mean == found.mean and weighted.counts == knowledge(settings(), store).counts
+
+
+@pytest.mark.parametrize(
+    ("loss", "head", "unused"),
+    [({}, True, False), ({"boundary_from": "classes"}, True, True), ({"boundary_from": "classes"}, False, False),
+     ({"beta": 0.0}, True, True), ({"boundary_from": "both"}, True, False)],
+)  # fmt: skip
+def test_which_parameters_a_step_leaves_out_is_known_beforehand(inputs, loss, head, unused):
+    params = settings(loss=loss, network={"boundary_head": head})
+    assert leaves_unused(params) == unused
+    network = networks.build(params.network, num_classes=CLASSES)
+    criterion = loss_of(params.loss, SampleStore.open(inputs["samples"]), inputs["inverse_net"], counts=[])
+    function = loss_function(criterion, params, mean=(0.5,) * 3, std=(0.2,) * 3)
+    labels = scene(64, 64).to(torch.uint8)
+    images = (labels[:, None] * 60).expand(-1, 3, -1, -1).contiguous()
+    terms = function(network, Batch(0, images, labels))
+    # At a gamma of 0, as before gamma_start.
+    (terms["total"] - terms["gamma"] * terms["inverseform"]).backward()
+    left = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert bool(left) <= unused and (not unused or all(name.startswith("boundary_head") for name in left))
 
 
 def test_without_the_inverseform_term_none_is_in_the_card(inputs, tmp_path):
@@ -208,22 +329,3 @@ def test_without_training_samples_there_is_nothing_to_train(inputs, tmp_path):
     sample_store(tmp_path / "samples", train=0, val=2)
     with pytest.raises(InputError, match=r"no train samples from drawn.*`dvc repro ingest`"):
         stage.run(train_segmentation, settings(), paths(tmp_path / "out", {**inputs, "samples": tmp_path / "samples"}))
-
-
-def test_a_batch_depends_on_its_step_alone_and_an_epoch_holds_every_sample_once(made):
-    store = SampleStore.open(made.samples)
-    still = settings(augment={"scale": [1, 1], "crop": [96, 120], "flip": False, "brightness": 0})
-    batches = [draw_batch(store, still, step) for step in (0, 1, 2)]
-    assert torch.equal(draw_batch(store, still, 1).images, batches[1].images)
-    images = [(image, labels) for batch in batches for image, labels in zip(batch.images, batch.labels, strict=True)]
-    samples = [store.sample("train", index) for index in range(6)]
-    seen = [next(i for i, s in enumerate(samples) if torch.equal(s.image, image)) for image, _ in images]
-    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6)) and seen[:6] != seen[6:]
-    assert all(torch.equal(samples[i].labels, labels) for i, (_, labels) in zip(seen, images, strict=True))
-
-
-def test_the_same_sample_is_augmented_in_another_way_the_next_time(made):
-    store = SampleStore.open(made.samples)
-    one, other = (draw_batch(store, settings(optimiser={"batch": 6}), step) for step in (0, 1))
-    pairs = ((a, b) for a in one.images for b in other.images)
-    assert not any(torch.equal(a, b) for a, b in pairs)

@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams, TimmResnet, TimmResnetParams
+from inverseform.networks.backbones import TimmHrnet, TimmHrnetParams, TimmResnet, TimmResnetParams, normalisation
 from inverseform.settings import InputError
 
 SMALL = "hrnet_w18_small_v2"
@@ -31,6 +31,15 @@ def test_features_come_at_four_strides_finest_first(backbone):
     assert backbone.channels == (18, 36, 72, 144)
     features = backbone(torch.randn(2, 3, 64, 96))
     assert [tuple(f.shape) for f in features] == [(2, 18, 16, 24), (2, 36, 8, 12), (2, 72, 4, 6), (2, 144, 2, 3)]
+
+
+@pytest.mark.parametrize("pretrained", [True, "own.pth"])
+def test_the_normalisation_is_that_of_the_weights(pretrained):
+    imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert normalisation(PARAMS.model_copy(update={"pretrained": pretrained})) == imagenet
+    resnet = TimmResnetParams(architecture="resnet101", output_stride=16, pretrained=pretrained)
+    assert normalisation(resnet) == imagenet
+    assert normalisation(PARAMS) is None and normalisation(resnet.model_copy(update={"pretrained": False})) is None
 
 
 @torch.no_grad()

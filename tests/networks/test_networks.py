@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from inverseform import networks
-from inverseform.networks import Card, HrnetParams
+from inverseform.networks import Card, HrnetParams, SmpParams, normalisation
 from inverseform.settings import InputError
 from tests.drawn import ROOT
 
@@ -61,6 +61,14 @@ def test_what_was_saved_gives_the_same_logits(network, kept):
     found, expected = loaded(images), network(images)
     assert torch.equal(found.segmentation, expected.segmentation) and torch.equal(found.boundary, expected.boundary)
     assert card == CARD
+
+
+def test_every_kind_of_network_tells_how_its_first_weights_know_images():
+    learned = PARAMS.model_copy(update={"backbone": PARAMS.backbone.model_copy(update={"pretrained": True})})
+    assert normalisation(PARAMS) is None and normalisation(learned) is not None
+    smp = SmpParams(name="smp", architecture="FPN", encoder="tu-resnet18", weights="imagenet", **HEAD)
+    assert normalisation(smp) == normalisation(learned)
+    assert normalisation(smp.model_copy(update={"weights": None})) is None
 
 
 def test_building_draws_from_the_seed_alone():

@@ -1,83 +1,76 @@
+import json
 import logging
 
 import pytest
 import torch
-from torch import nn
 
+from inverseform.settings import InputError
 from inverseform.training import checkpoint
-from inverseform.training.checkpoint import Place, fingerprint
-from inverseform.training.optimiser import OptimiserParams, build
+from inverseform.training.checkpoint import Checkpoint, Place, differences, fingerprint
 
-CURVE = {"rows": [{"step": 1, "total": 0.1 + 0.2}, {"step": 2, "total": 1e-300}], "sums": {"total": 1 / 3}}
-
-
-def model_and_optimiser(name="adamw", seed=0, width=3):
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.Linear(width, 2))
-    params = OptimiserParams(
-        name=name, learning_rate=0.05, weight_decay=0.01, steps=9, batch=1, warm_up=0, schedule="poly", seed=1
-    )
-    return model, build(params, model.parameters())
-
-
-def advance(model, optimiser, steps):
-    for step in steps:
-        torch.manual_seed(step)
-        optimiser.zero_grad()
-        model(torch.randn(5, 4)).square().mean().backward()
-        optimiser.step()
-
-
-def same(one, other):
-    return all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
+SETTINGS = {"optimiser": {"learning_rate": 0.002, "steps": 9}, "network": {"name": "hrnet", "scales": [0.5, 1.0]}}
+FACTS = {"curve": {"rows": [{"step": 1, "total": 0.1 + 0.2}, {"step": 2, "total": 1e-300}]}, "best": None}
 
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path / "run", fingerprint("this run"))
+    return Place(tmp_path / "run", SETTINGS, {"samples": "12ab", "inverse_net": "99"})
 
 
-def saved(place, *, steps=3, name="adamw"):
-    model, optimiser = model_and_optimiser(name)
-    advance(model, optimiser, range(steps))
-    checkpoint.save(place, model, optimiser, step=steps, curve=CURVE)
-    return model, optimiser
+def drawn(step):
+    generator = torch.Generator().manual_seed(step)
+    model = {"0.weight": torch.randn(3, 2, generator=generator), "0.count": torch.tensor(step)}
+    return Checkpoint(step, {"model": model, "optimiser": {"0.step": torch.tensor(3.0)}}, FACTS)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(place, name):
-    model, optimiser = saved(place, name=name)
-    other, its_optimiser = model_and_optimiser(name, seed=9)
-    assert checkpoint.resume(place, other, its_optimiser) == (3, CURVE)
-    assert same(model, other)
-    advance(model, optimiser, range(3, 8))
-    advance(other, its_optimiser, range(3, 8))
-    assert same(model, other)
+def saved(place, step=3):
+    checkpoint.save(place, drawn(step))
+    return drawn(step)
 
 
-def test_where_nothing_was_left_a_run_begins(place):
-    model, optimiser = model_and_optimiser()
-    assert checkpoint.resume(place, model, optimiser) == (0, {})
+def same(one, other):
+    assert (one.step, one.facts, list(one.tensors)) == (other.step, other.facts, list(other.tensors))
+    for owner, tensors in one.tensors.items():
+        assert tensors.keys() == other.tensors[owner].keys()
+        assert all(torch.equal(tensor, other.tensors[owner][name]) for name, tensor in tensors.items())
+
+
+def test_what_is_found_is_what_was_saved_bit_for_bit(place):
+    written = saved(place)
+    same(checkpoint.find(place), written)
+
+
+def test_where_nothing_was_left_nothing_is_found(place):
+    assert checkpoint.find(place) is None
     place.folder.mkdir()
-    assert checkpoint.resume(place, model, optimiser) == (0, {})
-    assert same(model, model_and_optimiser()[0])
+    assert checkpoint.find(place) is None
 
 
-def test_the_checkpoint_of_another_run_is_not_used_and_it_is_said(place, caplog):
-    saved(place._replace(run=fingerprint("another")))
-    fresh, optimiser = model_and_optimiser(seed=9)
-    with caplog.at_level(logging.WARNING):
-        assert checkpoint.resume(place, fresh, optimiser) == (0, {})
-    assert same(fresh, model_and_optimiser(seed=9)[0])
-    assert "other settings" in caplog.text
-
-
-def test_one_for_another_network_leaves_the_network_as_it_is(place, caplog):
+def test_one_of_another_run_is_refused_with_all_that_differs_and_what_to_type(place):
     saved(place)
-    fresh, optimiser = model_and_optimiser(seed=9, width=5)
-    with caplog.at_level(logging.WARNING):
-        assert checkpoint.resume(place, fresh, optimiser) == (0, {})
-    assert same(fresh, model_and_optimiser(seed=9, width=5)[0])
+    other = {"optimiser": {"learning_rate": 0.001, "steps": 9, "clip": None}, "network": {"name": "hrnet"}}
+    with pytest.raises(InputError) as refused:
+        checkpoint.find(Place(place.folder, other, {"samples": "34cd", "inverse_net": "99"}))
+    first, *lines, last = str(refused.value).splitlines()
+    assert first == f"{place.folder}: holds step 3 of an unfinished run with other settings or inputs:"
+    assert lines == [
+        "- optimiser.learning_rate: 0.002 in the checkpoint, 0.001 now",
+        "- optimiser.clip: absent in the checkpoint, null now",
+        "- network.scales: [0.5, 1.0] in the checkpoint, absent now",
+        '- input samples: "12ab" in the checkpoint, "34cd" now',
+    ]
+    assert "Set them back" in last and last.endswith(f"rm -r {place.folder}")
+    assert place.folder.exists()
+
+
+def test_settings_that_went_through_json_are_the_same(place):
+    saved(place)
+    assert checkpoint.find(place._replace(settings=json.loads(json.dumps(SETTINGS)))) is not None
+
+
+def test_an_empty_part_of_the_settings_is_not_one_that_is_absent():
+    assert differences({"a": {}}, {"a": {}}) == []
+    assert differences({"a": {}}, {}) == ["a: {} in the checkpoint, absent now"]
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "settings.json"])
@@ -89,35 +82,30 @@ def test_a_damaged_checkpoint_stops_no_run(place, caplog, file, left):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: int(left * path.stat().st_size)])
-    fresh, optimiser = model_and_optimiser(seed=9)
     with caplog.at_level(logging.WARNING):
-        assert checkpoint.resume(place, fresh, optimiser) == (0, {})
-    assert same(fresh, model_and_optimiser(seed=9)[0])
+        assert checkpoint.find(place) is None
     assert "step-000000003 is damaged" in caplog.text
-    assert saved(place) and checkpoint.resume(place, fresh, optimiser)[0] == 3
+    assert saved(place) and checkpoint.find(place).step == 3
 
 
 def test_the_newest_whole_one_counts(place):
     """A run killed between the writing of one checkpoint and the removal of the one before leaves two."""
-    saved(place, steps=3)
+    saved(place, 3)
     (place.folder / "step-000000003").rename(place.folder / "kept")
-    model, _ = saved(place, steps=12)
+    last = saved(place, 12)
     (place.folder / "kept").rename(place.folder / "step-000000003")
-    fresh, optimiser = model_and_optimiser(seed=9)
-    assert checkpoint.resume(place, fresh, optimiser)[0] == 12
-    assert same(model, fresh)
+    same(checkpoint.find(place), last)
     (place.folder / "step-000000012" / "settings.json").unlink()
-    assert checkpoint.resume(place, fresh, optimiser)[0] == 3
+    assert checkpoint.find(place).step == 3
 
 
 def test_only_the_last_one_is_kept_and_nothing_half_written(place):
     half_written = place.folder / ".partial.step-000000002"
     half_written.mkdir(parents=True)
     (half_written / "weights.safetensors").write_bytes(b"cut")
-    fresh, optimiser = model_and_optimiser(seed=9)
-    assert checkpoint.resume(place, fresh, optimiser) == (0, {})
-    saved(place, steps=1)
-    saved(place, steps=4)
+    assert checkpoint.find(place) is None
+    saved(place, 1)
+    saved(place, 4)
     assert [path.name for path in place.folder.iterdir()] == ["step-000000004"]
     assert [path.name for path in place.folder.parent.iterdir()] == ["run"]
 

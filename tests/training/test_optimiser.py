@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from inverseform.training.optimiser import OptimiserParams, build, learning_rate
 
 PARAMS = OptimiserParams(
-    name="adamw", learning_rate=0.01, weight_decay=0.1, steps=200, batch=2, warm_up=20, schedule="cosine", seed=1
+    name="adamw",
+    learning_rate=0.01,
+    weight_decay=0.1,
+    steps=200,
+    batch=2,
+    accumulate=1,
+    clip=None,
+    ema=None,
+    warm_up=20,
+    schedule="cosine",
+    seed=1,
 )
 
 
