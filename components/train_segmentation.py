@@ -16,7 +16,7 @@ from components.segmentation_batches import Batch, Batches, Statistics, check_sp
 from components.stage import Input, Output, Report, Scratch
 from components.validation import ValidationParams, validate
 from components.validation import check_split as check_validation
-from inverseform import networks, weights
+from inverseform import coupling, networks, weights
 from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms
 from inverseform.coupling import BoundaryFrom, LossParams, gamma_at
 from inverseform.data.augment import AugmentParams
@@ -24,6 +24,7 @@ from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import load as load_inverse_net
 from inverseform.loss import InverseFormLoss
 from inverseform.networks import Card, Channels, NetworkParams, Segmenter, SmpParams, normalisation, normalise
+from inverseform.process_group import ProcessGroup
 from inverseform.sample import Prediction
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
@@ -70,7 +71,7 @@ def train_segmentation(
     torch.manual_seed(params.optimiser.seed)
     network = networks.build(params.network, num_classes=len(store.info.classes))
     known = knowledge(params, store)
-    criterion = loss_of(params.loss, store, inverse_net, counts=known.counts).to(machine.device)
+    criterion = loss_of(params.loss, store, inverse_net, counts=known.counts, group=machine.group).to(machine.device)
     batches = Batches(store, params.augment, seed=params.optimiser.seed)
     steps = train(
         network,
@@ -153,8 +154,17 @@ def leaves_unused(params: TrainSegmentationParams) -> bool:
     return params.network.boundary_head and not params.network.boundary_feedback and not asked
 
 
-def loss_of(params: LossParams, store: SampleStore, inverse_net: Path, *, counts: list[int]) -> BoundaryAwareLoss:
-    """Eq. (6) with the network of a folder frozen inside; `counts` are the pixels of each class, where they are known.
+def loss_of(
+    params: LossParams, store: SampleStore, inverse_net: Path, *, counts: list[int], group: ProcessGroup | None = None
+) -> BoundaryAwareLoss:
+    """Eq. (6) with the network of a folder frozen inside.
+
+    Args:
+        params: Settings.
+        store: The samples.
+        inverse_net: The folder.
+        counts: Pixels of each class, where they are known.
+        group: The processes that share a batch.
 
     Raises:
         InputError: The network was trained on other boundaries than those of the samples.
@@ -165,8 +175,8 @@ def loss_of(params: LossParams, store: SampleStore, inverse_net: Path, *, counts
             f"{inverse_net} was trained on boundaries made with {net.settings.boundary} and the samples have "
             f"{store.info.boundary}; run `dvc repro` so that both come from the same ingest"
         )
-    inverse, classes = InverseFormLoss(net, distance=params.distance), len(store.info.classes)
-    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=counts or None)
+    inverse, classes = InverseFormLoss(net, distance=params.distance, group=group), len(store.info.classes)
+    return BoundaryAwareLoss.of(params, inverse, num_classes=classes, counts=counts or None, group=group)
 
 
 def gradients(
@@ -183,25 +193,14 @@ def gradients(
         seen = {**seen, "boundary": prediction.boundary}
     # Each is a way back through the loss: asked for once, and used for its norm and for the cosine.
     pulls = {
-        name: _pulls(weighted[name], tensors)
+        name: coupling.gradients(weighted[name], tensors)
         for name, tensors in (("segmentation", classes), ("boundary", seen), ("inverseform", seen))
     }
     told = {f"gradient_{name}_{at}": pull.norm() for name, each in pulls.items() for at, pull in each.items()}
     if "classes" in seen:
-        # In double precision: a million products that nearly cancel are summed.
-        one, other = (pulls[name]["classes"].flatten().double() for name in ("inverseform", "segmentation"))
-        told["cosine_inverseform_segmentation"] = torch.cosine_similarity(one, other, dim=0).float()
+        pull = coupling.cosine(pulls["inverseform"]["classes"], pulls["segmentation"]["classes"])
+        told["cosine_inverseform_segmentation"] = pull
     return told
-
-
-def _pulls(term: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient of a term with respect to tensors, in single precision; zeros where it does not depend on one."""
-    if not term.requires_grad or not tensors:
-        return {name: torch.zeros_like(tensor, dtype=torch.float32) for name, tensor in tensors.items()}
-    found = torch.autograd.grad(
-        term, list(tensors.values()), retain_graph=True, allow_unused=True, materialize_grads=True
-    )
-    return {name: gradient.float() for name, gradient in zip(tensors, found, strict=True)}
 
 
 def _validation(params: ValidationParams, store: SampleStore, known: Statistics, machine: Machine) -> Validation | None:

@@ -109,11 +109,8 @@ def gradient_norms(terms: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -
     >>> gradient_norms({"half": x.square().sum() / 2}, {"x": x})
     {'gradient_half_x': tensor(5.)}
     """
-    gradients = {name: _gradients(term, list(tensors.values())) for name, term in terms.items()}
-    return {
-        f"gradient_{name}_{place}": gradients[name][index].norm()
-        for name, (index, place) in product(terms, enumerate(tensors))
-    }
+    found = {name: gradients(term, tensors) for name, term in terms.items()}
+    return {f"gradient_{name}_{place}": found[name][place].norm() for name, place in product(terms, tensors)}
 
 
 def gradient_cosine(one: Float[Tensor, ""], other: Float[Tensor, ""], tensor: Tensor) -> Float[Tensor, ""]:
@@ -121,17 +118,27 @@ def gradient_cosine(one: Float[Tensor, ""], other: Float[Tensor, ""], tensor: Te
 
     0 where a term does not depend on the tensor. To be asked before `backward`.
     """
+    mine, yours = (gradients(term, {"": tensor})[""] for term in (one, other))
+    return cosine(mine, yours)
+
+
+def cosine(one: Float[Tensor, "*shape"], other: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Cosine between two gradients that were asked for already; 0 where one of them is."""
     # In double precision: a million products that nearly cancel are summed.
-    mine, yours = (_gradients(term, [tensor])[0].flatten().double() for term in (one, other))
-    return torch.cosine_similarity(mine, yours, dim=0).float()
+    return torch.cosine_similarity(one.flatten().double(), other.flatten().double(), dim=0).float()
 
 
-def _gradients(term: Tensor, tensors: list[Tensor]) -> list[Tensor]:
-    """In single precision at least: the square of a small number of 16 bits is 0."""
-    if not term.requires_grad:
-        return [torch.zeros_like(tensor, dtype=_wide(tensor)) for tensor in tensors]
-    found = torch.autograd.grad(term, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return [gradient.to(_wide(gradient)) for gradient in found]
+def gradients(term: Float[Tensor, ""], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of a term with respect to tensors, by their names; zeros where it does not depend on one.
+
+    In single precision at least: the square of a small number of 16 bits is 0. To be asked before `backward`.
+    """
+    if not (term.requires_grad and tensors):
+        return {name: torch.zeros_like(tensor, dtype=_wide(tensor)) for name, tensor in tensors.items()}
+    found = torch.autograd.grad(
+        term, list(tensors.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return {name: gradient.to(_wide(gradient)) for name, gradient in zip(tensors, found, strict=True)}
 
 
 def _wide(tensor: Tensor) -> torch.dtype:
