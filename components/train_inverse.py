@@ -207,9 +207,11 @@ def _blended(
     left, moved = remainders(pairs.seed, params.blended), _predicted(pairs, params.degradation)
     if not params.blended:
         return moved, left[:, None]
+    # A GPU works on all of them: to count those that are blended it would have to wait.
+    some = (left < 1).nonzero()[:, 0] if left.device.type == "cpu" else torch.arange(len(left), device=left.device)
     # The same seeds: what a network got wrong it gets wrong all the way.
-    still = degrade(pairs.tile.float(), pairs.seed, params.degradation)
-    return torch.lerp(still, moved, left[:, None, None]), left[:, None]
+    still = degrade(pairs.tile[some].float(), pairs.seed[some], params.degradation)
+    return moved.index_copy(0, some, torch.lerp(still, moved[some], left[some, None, None])), left[:, None]
 
 
 def _check_probes(store: PairStore, moves: list[Probe]) -> None:

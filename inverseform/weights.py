@@ -88,6 +88,10 @@ def fill(module: torch.nn.Module, tensors: dict[str, Tensor], *, source: str | P
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        # torch lists every misfit, each on a line below a heading; the first says what is wrong.
-        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise InputError(f"{source}: its weights do not fit its settings ({reason}); train it again") from error
+        raise InputError(f"{source}: its weights do not fit its settings ({misfit(error)}); train it again") from error
+
+
+def misfit(error: RuntimeError) -> str:
+    """The first tensor of those that torch's `load_state_dict` complains about."""
+    # It lists every misfit, each on a line below a heading; the first says what is wrong.
+    return (" ".join(str(error).split("\n\t")[1:2]) or str(error)).strip()

@@ -92,3 +92,11 @@ def test_a_full_disk_is_told_as_one(tmp_path):
 def test_settings_are_readable_by_a_person(tmp_path):
     weights.save(tmp_path / "net", TENSORS, {"tile": 64}, format="thing/1")
     assert json.loads((tmp_path / "net" / "settings.json").read_text()) == {"format": "thing/1", "tile": 64}
+
+
+def test_the_first_misfit_of_many_is_named():
+    with pytest.raises(RuntimeError) as found:
+        torch.nn.Linear(2, 3).load_state_dict({"weight": torch.zeros(4, 2), "strange": torch.zeros(1)})
+    told = weights.misfit(found.value)
+    assert "bias" in told and "strange" not in told
+    assert weights.misfit(RuntimeError("something else")) == "something else"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from inverseform.networks import encoder_weights
 from inverseform.settings import InputError, Settings
+from inverseform.weights import misfit
 
 Channels = tuple[float, float, float]
 """A number for red, green and blue."""
@@ -131,9 +132,7 @@ def _fill(body: nn.Module, source: str, classifier: tuple[str, ...]) -> None:
     try:
         body.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        # torch lists every misfit, each on a line below a heading; the first says what is wrong.
-        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         raise InputError(
-            f"network.backbone.pretrained is {source!r}: its weights do not fit the architecture ({reason.strip()}); "
+            f"network.backbone.pretrained is {source!r}: its weights do not fit the architecture ({misfit(error)}); "
             "name a file with ImageNet weights of that very architecture"
         ) from error

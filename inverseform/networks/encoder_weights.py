@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inverseform.settings import InputError
+from inverseform.weights import misfit
 
 PACKAGE = "package:"
 """What a source begins with that is a file of an installed package: `package:NAME`, or `package:NAME/FILE`."""
@@ -98,10 +99,8 @@ def fill(encoder: nn.Module, tensors: dict[str, Tensor], *, name: str, source: s
         # Their own encoders leave out their classifier's layers by themselves.
         encoder.load_state_dict(dict(tensors))
     except RuntimeError as error:
-        # torch lists every misfit, each on a line below a heading; the first says what is wrong.
-        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         raise InputError(
-            f"weights is {source!r}, which does not fit the encoder {name} ({reason.strip()}); "
+            f"weights is {source!r}, which does not fit the encoder {name} ({misfit(error)}); "
             "name the encoder that the weights were trained in, or another file"
         ) from error
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from inverseform.networks.heads import HrnetV2Head
+from inverseform.networks.heads import HrnetV2Head, resize
 from inverseform.networks.segmenter import Segmenter
 from inverseform.sample import Auxiliary, Prediction
 from inverseform.settings import InputError
@@ -62,7 +61,7 @@ class Wrapped(Segmenter):
     def _prediction(self, output: Any, boundary: Tensor | None, images: Tensor) -> Prediction:  # noqa: ANN401
         logits = _logits(output, num_classes=self.num_classes)
         if logits.shape[-2:] != images.shape[-2:]:
-            logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+            logits = resize(logits, images)
         side = output.get("aux") if self.training and isinstance(output, Mapping) else None
         return Prediction(logits, boundary, () if side is None else (Auxiliary(side, self.auxiliary_weight),))
 
