@@ -55,6 +55,8 @@ def ports(function: Callable[..., Report], kind: Literal["input", "output", "scr
 def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None:
     """Run a stage from the command line; leaves with 0, with 2 for bad input, 130 or 143 when interrupted.
 
+    Under torchrun that is the status of a process; torchrun's own is 1 for each of them.
+
     Args:
         function: The stage.
         parts: Functions that do a part of it alone, with the same settings: `--fit` runs the one called fit.

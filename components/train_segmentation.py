@@ -18,13 +18,13 @@ from components.validation import ValidationParams, validate
 from components.validation import check_split as check_validation
 from inverseform import coupling, networks, weights
 from inverseform.boundary_aware import BoundaryAwareLoss, LossTerms
-from inverseform.coupling import BoundaryFrom, LossParams, gamma_at
+from inverseform.coupling import LossParams, gamma_at
 from inverseform.data.augment import AugmentParams
 from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import load as load_inverse_net
 from inverseform.loss import InverseFormLoss
 from inverseform.networks import Card, Channels, NetworkParams, Segmenter, SmpParams, normalisation, normalise
-from inverseform.process_group import ProcessGroup
+from inverseform.process_group import ProcessGroup, summed
 from inverseform.sample import Prediction
 from inverseform.settings import InputError, Settings
 from inverseform.training.checkpoint import Place, fingerprint
@@ -128,7 +128,7 @@ def loss_function(
             prediction.segmentation, batch.labels, boundary_logits=prediction.boundary, auxiliary=prediction.auxiliary,
             boundary_at_scales=prediction.boundary_at_scales, gamma=gamma_at(params.loss, batch.step / steps),
         )  # fmt: skip
-        told = gradients(criterion, terms, prediction, boundary_from=params.loss.boundary_from) if asked else {}
+        told = gradients(criterion, terms, prediction, params) if asked else {}
         return terms._asdict() | told
 
     return loss
@@ -180,12 +180,14 @@ def loss_of(
 
 
 def gradients(
-    criterion: BoundaryAwareLoss, terms: LossTerms, prediction: Prediction, *, boundary_from: BoundaryFrom
+    criterion: BoundaryAwareLoss, terms: LossTerms, prediction: Prediction, params: TrainSegmentationParams
 ) -> dict[str, Tensor]:
     """How strongly each weighted term pulls at the logits that it sees, and whether InverseForm and the first agree.
 
-    What shows at once whether a term does anything: a norm of 0 is a dead one.
+    What shows at once whether a term does anything: a norm of 0 is a dead one. Norms are those of the batch that all
+    processes share; where it comes in micro-batches, as if all of them pulled as this one does.
     """
+    boundary_from, group = params.loss.boundary_from, criterion.group
     weighted = criterion.weighted(terms)
     classes = {"classes": prediction.segmentation}
     seen = classes if boundary_from != "head" else {}
@@ -196,7 +198,13 @@ def gradients(
         name: coupling.gradients(weighted[name], tensors)
         for name, tensors in (("segmentation", classes), ("boundary", seen), ("inverseform", seen))
     }
-    told = {f"gradient_{name}_{at}": pull.norm() for name, each in pulls.items() for at, pull in each.items()}
+    squares = {
+        f"gradient_{name}_{at}": pull.square().sum() for name, each in pulls.items() for at, pull in each.items()
+    }
+    # The loss of a share counts as many times as there are processes, and that of a micro-batch as there are of them.
+    parts = 1 if group is None else group.size()
+    whole = summed(torch.stack(list(squares.values())), group) / (parts**2 * params.optimiser.accumulate)
+    told = dict(zip(squares, whole.sqrt(), strict=True))
     if "classes" in seen:
         pull = coupling.cosine(pulls["inverseform"]["classes"], pulls["segmentation"]["classes"])
         told["cosine_inverseform_segmentation"] = pull

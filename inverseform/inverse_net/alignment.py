@@ -209,7 +209,8 @@ def _sample(maps: Maps, points: Float[Tensor, "batch 2 cells"]) -> Maps:
     rows = torch.stack([top, top, top + 1, top + 1], dim=-1)
     weight = (1 - (x[..., None] - columns).abs()) * (1 - (y[..., None] - rows).abs())
     weight = weight * ((columns >= 0) & (columns < side) & (rows >= 0) & (rows < side))
-    cells = (rows.clamp(0, side - 1) * side + columns.clamp(0, side - 1)).long()
+    # Maps that are not finite are to give a loss that is not, which tells more than a row that is not in the table.
+    cells = (rows.clamp(0, side - 1) * side + columns.clamp(0, side - 1)).nan_to_num(0).long()
     cells = cells + side**2 * torch.arange(batch, device=maps.device)[:, None, None]
     table = maps.reshape(-1, channels)
     each = F.embedding_bag(cells.flatten(0, 1), table, per_sample_weights=weight.flatten(0, 1), mode="sum")

@@ -68,6 +68,8 @@ def find(place: Place) -> Checkpoint | None:
     for folder in sorted(place.folder.glob("step-*"), reverse=True):
         try:
             tensors, said = weights.load(folder, format=FORMAT)
+            if missing := {"step", "settings", "inputs", "facts"} - said.keys():
+                raise InputError(f"it has no {', '.join(sorted(missing))}")
         except InputError as error:
             log.warning("%s is damaged and not used (%s)", folder, error.__cause__ or error)
             continue

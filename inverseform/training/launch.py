@@ -75,7 +75,10 @@ class Machine(NamedTuple):
         return self.fabric.setup_module(torch.compile(model) if self.params.compile else model)  # pyright: ignore
 
     def place(self, model: Model) -> Model:
-        """A model on the device, in the layout of the settings; changed in place."""
+        """A model on the device, in the layout of the settings; changed in place, and to be used as it comes back."""
+        # There is no synchronised batch norm for CPUs.
+        if self.processes > 1 and self.device.type == "cuda":
+            model = synchronised(model)
         model = model.to(self.device)
         return model.to(memory_format=torch.channels_last) if self.params.channels_last else model  # pyright: ignore
 
@@ -148,6 +151,14 @@ def launch(params: MachineParams, *, unused_parameters: bool = False) -> Machine
     fabric = fabric_class(accelerator=device, devices=here, num_nodes=nodes, **options)
     fabric.launch()
     return Machine(params, fabric)
+
+
+def synchronised(model: Model) -> Model:
+    """A model whose batch norms see the batches of all processes; weights and their names stay."""
+    # timm's, since torch's own drops the activation that some of timm's batch norms bring.
+    from timm.layers.norm_act import convert_sync_batchnorm
+
+    return convert_sync_batchnorm(model)  # pyright: ignore (the same class comes out, but for a batch norm itself)
 
 
 def _processes() -> tuple[int, int]:

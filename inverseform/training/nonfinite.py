@@ -51,7 +51,8 @@ def check_finite(
         name, value, part = _first(norms, gradient.names, step, division)
         what += f", that of the loss term {name} {value}"
     raise InputError(
-        f"{what}, and must be finite; its batch was {describe(part)}; lower the learning rate, or look at these samples"
+        f"{what}, and must be finite; its batch was {describe(part)}; look at these samples, or lower the learning "
+        f"rate and begin anew, without the checkpoint that this run left"
     )
 
 

@@ -22,7 +22,9 @@ class OptimiserParams(Settings):
     steps: int = Field(ge=1)
     """How many batches."""
     batch: int = Field(ge=1)
-    """How many samples or pairs a step sees, on all processes together."""
+    """How many samples or pairs a step sees, on all processes together. A batch norm sees the micro-batch of a process
+    alone, on GPUs those of all processes: a network that has some trains otherwise on several CPU processes than on
+    one."""
     accumulate: int = Field(ge=1)
     """Micro-batches that a step's batch is divided into, one after the other; memory is needed for one. A term that is
     a mean over a batch is the mean of its means over the micro-batches."""

@@ -1,7 +1,10 @@
 import csv
 import json
 import logging
+import os
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +28,8 @@ from inverseform.inverse_net import InverseNet
 from inverseform.plots import read_curves
 from inverseform.settings import InputError
 from inverseform.training import loop
-from tests.drawn import CLASSES, sample_store, scene, small_net
+from tests.components import segmentation_processes
+from tests.drawn import CLASSES, ROOT, sample_store, scene, small_net
 
 DOCUMENT = {
     "network": {
@@ -267,7 +271,10 @@ def test_a_step_that_is_not_finite_tells_its_samples_by_name(inputs, tmp_path, m
     monkeypatch.setattr(
         train_segmentation_module, "gamma_at", lambda params, progress: broken(params, progress) * float("nan")
     )
-    told = r"the loss term gamma is nan at step 1, .*the train samples \d \(train-\d\), \d \(train-\d\); lower"
+    told = (
+        r"the loss term gamma is nan at step 1, .*the train samples \d \(train-\d\), \d \(train-\d\); look at these "
+        r"samples, or lower"
+    )
     with pytest.raises(InputError, match=told):
         stage.run(train_segmentation, settings(optimiser={"batch": 2}), paths(tmp_path, inputs))
 
@@ -329,3 +336,27 @@ def test_without_training_samples_there_is_nothing_to_train(inputs, tmp_path):
     sample_store(tmp_path / "samples", train=0, val=2)
     with pytest.raises(InputError, match=r"no train samples from drawn.*`dvc repro ingest`"):
         stage.run(train_segmentation, settings(), paths(tmp_path / "out", {**inputs, "samples": tmp_path / "samples"}))
+
+
+@pytest.mark.parametrize("boundary_from", ["head", "classes"])
+def test_two_processes_train_as_one_on_the_same_batch(inputs, tmp_path, boundary_from):
+    document = settings(
+        optimiser={"steps": 3, "name": "sgd", "learning_rate": 0.01}, loss={"boundary_from": boundary_from},
+        network={"boundary_head": boundary_from == "head"},
+    ).model_dump(mode="json")  # fmt: skip
+    both = {name: {key: str(path) for key, path in paths(tmp_path / name, inputs).items()} for name in ("one", "two")}
+    segmentation_processes.run(document, both["one"])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = ROOT / "tests" / "components" / "segmentation_processes.py"
+    done = subprocess.run([*command, script, json.dumps([document, both["two"]])], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # A cosine is a mean of the processes' own.
+    for alone, shared in zip(*(rows(tmp_path / name / "curves.csv") for name in both), strict=True):
+        for column in alone.keys() - {"cosine_inverseform_segmentation"}:
+            # The gradient of a largest difference jumps where rounding makes another one the largest.
+            near = 0.05 if column.startswith("gradient") else 2e-3
+            assert shared[column] == pytest.approx(alone[column], rel=near, abs=1e-7), column
+    one, two = (weights.load(tmp_path / name / "segmenter", format=networks.FORMAT)[0] for name in both)
+    for name, tensor in one.items():
+        assert torch.allclose(two[name], tensor, rtol=1e-3, atol=1e-4), name

@@ -82,3 +82,12 @@ def test_a_tile_that_does_not_divide_into_cells_is_refused():
         network(tile=40)
     with pytest.raises(InputError, match=r"tile is 80 and network.pooling 2: .*parts of 32 pixels.*the tile to 96"):
         demand_multiple(40, 16, 2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_map_that_is_not_finite_gives_an_answer_that_is_not(value):
+    net = network()
+    broken = torch.rand(2, 32, 32)
+    broken[0, 3, 4] = value
+    answer = net.compare(broken, net.embed(torch.rand(2, 32, 32)))
+    assert not answer[0].isfinite().any() and answer[1].isfinite().all()

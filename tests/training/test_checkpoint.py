@@ -113,3 +113,12 @@ def test_only_the_last_one_is_kept_and_nothing_half_written(place):
 def test_fingerprints_tell_settings_apart_whatever_their_order():
     assert fingerprint("a", {"x": 1, "y": 2.0}) == fingerprint("a", {"y": 2.0, "x": 1})
     assert len({fingerprint("a", {"x": 1}), fingerprint("a", {"x": 2}), fingerprint("b", {"x": 1})}) == 3
+
+
+def test_a_checkpoint_that_lacks_a_key_is_damaged(place, caplog):
+    saved(place)
+    path = place.folder / "step-000000003" / "settings.json"
+    path.write_text(path.read_text().replace('"facts"', '"fact"'))
+    with caplog.at_level(logging.WARNING):
+        assert checkpoint.find(place) is None
+    assert "damaged and not used (it has no facts)" in caplog.text

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
 from inverseform.settings import InputError
 from inverseform.training import launch as launch_module
-from inverseform.training.launch import PLAIN, launch
+from inverseform.training.launch import PLAIN, launch, synchronised
 from tests.training.toy import plain_network
 
 
@@ -41,3 +42,18 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(launch_module, "_processes", lambda: (4, 1))
     with pytest.raises(InputError, match=r"4 processes here and there are 1 GPUs.*lower --nproc-per-node"):
         launch(PLAIN)
+
+
+def test_synchronised_batch_norms_keep_names_weights_and_activations():
+    from timm.layers import BatchNormAct2d
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), BatchNormAct2d(4)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    before, state = model(images), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = synchronised(model)
+    assert sum(isinstance(module, nn.SyncBatchNorm) for module in found.modules()) == 2
+    assert list(found.state_dict()) == list(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.state_dict().items())
+    # timm's applies its activation there too, which a plain conversion would lose.
+    assert torch.allclose(found(images), before) and (before >= 0).all()

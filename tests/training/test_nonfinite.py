@@ -34,7 +34,10 @@ def test_it_is_the_micro_batch_that_is_named_as_the_caller_knows_it(tmp_path, ba
         )
 
     count = iter(range(100))
-    with pytest.raises(InputError, match=rf"term near is nan at step 1, .* its batch was part {2 * bad}\+2; lower"):
+    with pytest.raises(
+        InputError,
+        match=rf"term near is nan at step 1, .* its batch was part {2 * bad}\+2; look at these samples, or lower",
+    ):
         run(tmp_path, loss=failing, params=with_(accumulate=2), describe=lambda p: f"part {p.first}+{p.size}")
 
 
