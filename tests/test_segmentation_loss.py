@@ -15,14 +15,8 @@ from inverseform.segmentation_loss import (
 )
 from inverseform.settings import InputError
 from tests.drawn import CLASSES, scene
-
-WEIGHTS = (0.5, 1.0, 2.0, 4.0)
-SETTINGS = {
-    "cross_entropy": {"class_weights": WEIGHTS},
-    "ohem": {"threshold": 0.3, "min_kept": 0.25, "class_weights": WEIGHTS},
-    "boundary_weighted": {"weight": 5.0, "radius": 2, "class_weights": WEIGHTS},
-    "rmi": {"weight": 0.5, "radius": 3, "downsampling": 3, "pooling": "average"},
-}
+from tests.shares import SEGMENTATION as SETTINGS
+from tests.shares import WEIGHTS
 
 
 def params(name, **changes):

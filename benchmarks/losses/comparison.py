@@ -1,8 +1,6 @@
 """Which trainings there are, and which of them the ledger still lacks."""
 
 import fcntl
-import hashlib
-import json
 import platform
 import time
 from collections.abc import Iterable, Iterator
@@ -21,9 +19,11 @@ from benchmarks.losses.params import ComparisonParams, Mode, Phase
 from benchmarks.losses.pictures import Pictures
 from benchmarks.losses.scoring import score
 from benchmarks.losses.training import Trainer
+from components import stage
 from inverseform.data.sample_store import SampleStore
 from inverseform.networks import Segmenter
 from inverseform.settings import InputError
+from inverseform.training.checkpoint import fingerprint
 
 _SHARED = ("network", "augment", "batch", "weight_decay", "precision")
 _PHASES: dict[Mode, tuple[str, ...]] = {"finetune": ("base", "finetune"), "full": ("full",)}
@@ -48,7 +48,7 @@ class Comparison:
         self.choices: Mode = choices
         self.arms = known or arms()
         self.store = SampleStore.open(samples)
-        self.data = _digest_of_files(samples)
+        self.data = stage.digest(samples)
         self.pictures = lru_cache(maxsize=None)(lambda split: Pictures(self.store, split))
 
     def settings(self, mode: Mode) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Comparison:
             if arm.name not in wanted:
                 continue
             trials = arm.trials(beta=self.chosen(arm.beneath).weight if arm.beneath else 0.0)
-            key = _digest(self.settings(self.mode), _named(arm), [trial.model_dump() for trial in trials],
+            key = fingerprint(self.settings(self.mode), _named(arm), [trial.model_dump() for trial in trials],
                           self.params.tuning_seeds, self.params.chosen_by)  # fmt: skip
             if self.ledger.find(kind="choice", fingerprint=key):
                 continue
@@ -125,7 +125,7 @@ class Comparison:
 
     def run(self, arm: Arm, trial: Trial, *, kind: _Kind, seed: int, split: str) -> Row:
         """The row of a training: that of the ledger, or of one that is done now and written there."""
-        key = _digest(self.settings(self.mode), _named(arm), trial.model_dump(), seed, split)
+        key = fingerprint(self.settings(self.mode), _named(arm), trial.model_dump(), seed, split)
         if done := self.ledger.find(kind=kind, fingerprint=key):
             return done[-1]
         print(f"{time.strftime('%H:%M:%S')} {arm.name} {trial!r} seed {seed}, {split}", flush=True)
@@ -156,7 +156,7 @@ class Comparison:
         if self.mode == "full":
             return self.trainer.fresh(seed)
         given = self.params.model_dump(mode="json", include={*_SHARED, "base"})
-        folder = self.work / f"base-{_digest(given, self.data)[:12]}" / f"seed-{seed}"
+        folder = self.work / f"base-{fingerprint(given, self.data)[:12]}" / f"seed-{seed}"
         plain = self.arms[CROSS_ENTROPY]
         with _alone(self.work / "base.lock"):
             return self.trainer.base(seed, folder, plain.make(plain.trials()[0], self.trainer.num_classes))
@@ -169,24 +169,12 @@ class Comparison:
         return fmean(found)
 
     def _setting(self, mode: Mode) -> str:
-        return _digest(self.settings(mode))[:12]
+        return fingerprint(self.settings(mode))[:12]
 
 
 def _named(arm: Arm) -> tuple[str, str | None]:
     """What a loss is, beside its trial."""
     return arm.name, arm.inverse_net
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _digest_of_files(folder: Path) -> str:
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
 
 
 def _machine() -> str:

@@ -15,6 +15,8 @@ from inverseform.loss import enlarge
 from inverseform.networks import Segmenter, normalise
 from inverseform.networks.smp import normalisation
 from inverseform.settings import InputError
+from inverseform.training import optimiser
+from inverseform.training.optimiser import OptimiserParams
 
 FORMAT = "inverseform.losses.base/1"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,17 +62,16 @@ class Trainer:
             InputError: The loss is not finite.
         """
         network.train()
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=phase.learning_rate, weight_decay=self.params.weight_decay
-        )
+        params = _optimiser(phase, weight_decay=self.params.weight_decay, batch=self.params.batch)
+        descent = optimiser.build(params, network.parameters())
         times = []
         for step in range(phase.steps):
             place = first + step
             images, labels = self.pictures.batch(place, self.params.batch, self.params.augment, seed=seed)
             # For what is dropped at random: the same for all losses.
             torch.manual_seed(seed * 1_000_003 + place)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(phase, step)
+            for group in descent.param_groups:
+                group["lr"] = optimiser.learning_rate(params, step)
             begun = self._clock()
             with self.autocast():
                 prediction = network(normalise(images.to(self.device), mean=self.mean, std=self.std))
@@ -80,9 +81,9 @@ class Trainer:
             loss = criterion(logits, labels, prediction.boundary.float(), step / phase.steps)
             if not math.isfinite(loss.item()):
                 raise InputError(f"the loss is {loss.item()} at step {step + 1} of seed {seed}; lower its weight")
-            optimiser.zero_grad(set_to_none=True)
+            descent.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            descent.step()
             times.append(self._clock() - begun)
         return statistics.median(times)
 
@@ -100,7 +101,12 @@ class Trainer:
 
 def learning_rate(phase: Phase, step: int) -> float:
     """The learning rate of a step, counted from 0; above 0 at the first and at the last."""
-    if step < phase.warm_up:
-        return phase.learning_rate * (step + 1) / phase.warm_up
-    left = 1 - (step - phase.warm_up) / max(1, phase.steps - phase.warm_up)
-    return phase.learning_rate * (left**0.9 if phase.schedule == "poly" else (1 - math.cos(math.pi * left)) / 2)
+    return optimiser.learning_rate(_optimiser(phase), step)
+
+
+def _optimiser(phase: Phase, *, weight_decay: float = 0.0, batch: int = 1) -> OptimiserParams:
+    """A phase as the settings of the library's own trainings."""
+    return OptimiserParams(
+        **phase.model_dump(), name="adamw", weight_decay=weight_decay, batch=batch, accumulate=1, clip=None, ema=None,
+        seed=0,
+    )  # fmt: skip
