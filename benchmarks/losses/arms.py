@@ -31,9 +31,10 @@ from inverseform.settings import InputError, Settings
 CROSS_ENTROPY, WEIGHTED = "cross_entropy", "boundary_weighted"
 BALANCED: dict[BoundaryFrom, str] = {"head": "boundary_head", "classes": "boundary_classes"}
 """The arms of boundary cross entropy alone, by the boundary they see."""
-TRIALS = 6
+TRIALS = 4
 """Of each loss but cross entropy, which has nothing to choose."""
-STARTS = (0.0, 0.5)
+LATE = 0.5
+"""The start of the trial that begins late."""
 NEAR = 2
 """Radius of boundary-weighted cross entropy, in pixels."""
 _PLAIN = CrossEntropyParams(name="cross_entropy", class_weights="equal")
@@ -96,9 +97,9 @@ def arms(others: Mapping[str, Path] | None = None) -> dict[str, Arm]:
     """
     known = [
         Arm(CROSS_ENTROPY, "cross entropy", [(0.0, 0.0)], _plain),
-        Arm(WEIGHTED, "boundary-weighted cross entropy", _at_once(2, 4, 8, 16, 32, 64), _weighted),
-        Arm(BALANCED["head"], "+ boundary cross entropy, head", _at_once(0.03, 0.1, 0.3, 1, 3, 10), _on(_head)),
-        Arm(BALANCED["classes"], "+ boundary cross entropy, classes", _at_once(0.003, 0.01, 0.03, 0.06, 0.12, 0.3),
+        Arm(WEIGHTED, "boundary-weighted cross entropy", _at_once(3, 8, 20, 50), _weighted),
+        Arm(BALANCED["head"], "+ boundary cross entropy, head", _at_once(0.1, 0.5, 2, 10), _on(_head)),
+        Arm(BALANCED["classes"], "+ boundary cross entropy, classes", _at_once(0.01, 0.03, 0.1, 0.3),
             _on(_classes)),
         *(_inverseform(f"inverseform_{distance}_{seen}", PRETRAINED, distance, seen, "InverseForm")
           for distance, seen in product(("euclidean", "geodesic", "lie"), BALANCED)),
@@ -141,8 +142,9 @@ def _at_once(*sizes: float) -> list[tuple[float, float]]:
     return [(weight, 0.0) for weight in sizes]
 
 
-def _grid(*sizes: float) -> list[tuple[float, float]]:
-    return list(product(sizes, STARTS))
+def _grid(low: float, middle: float, high: float) -> list[tuple[float, float]]:
+    """Three weights at once, and the middle one late."""
+    return [*_at_once(low, middle, high), (middle, LATE)]
 
 
 def _plain(trial: Trial, num_classes: int) -> Criterion:
