@@ -66,6 +66,7 @@ def write_dataset(dataset: Dataset, params: IngestParams, folder: Path) -> Count
         classes=dataset.classes,
         colours=dataset.colours,
         boundary=params.boundary,
+        tasks=dataset.tasks,
         counts={split: len(sources) for split, sources in dataset.splits.items()},
     )
     tally: Counter[str] = Counter()

@@ -32,7 +32,7 @@ class Statistics(NamedTuple):
     std: Channels
     """Their standard deviation."""
     counts: list[int]
-    """Pixels of each class."""
+    """Pixels of each class, of all samples."""
 
 
 class Batches:
@@ -77,7 +77,7 @@ def _order(seed: int, epoch: int, count: int) -> list[int]:
 
 
 def statistics(store: SampleStore, most: int = 256) -> Statistics:
-    """What is known of the training samples, from at most so many of them, evenly spread.
+    """What is known of the training samples; of their images, from at most so many of them, evenly spread.
 
     Raises:
         InputError: There are none.
@@ -85,21 +85,18 @@ def statistics(store: SampleStore, most: int = 256) -> Statistics:
     count = store.size(SPLIT)
     check_split(store)
     total, square, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
-    counts = torch.zeros(256, dtype=torch.int64)
     for index in range(0, count, max(1, -(-count // most))):
-        sample = store.sample(SPLIT, index)
         # In double precision, as the variance below is the difference of two large sums.
-        image = sample.image.double() / 255
+        image = store.sample(SPLIT, index).image.double() / 255
         total += image.sum(dim=(1, 2))
         square += image.square().sum(dim=(1, 2))
         pixels += image[0].numel()
-        counts += torch.bincount(sample.labels.flatten().long(), minlength=256)
     mean = total / pixels
     # The floor, a deviation of 1e-3, keeps a channel of one value from being divided by 0.
     std = (square / pixels - mean.square()).clamp(min=1e-6).sqrt()
     red, green, blue = zip(mean.tolist(), std.tolist(), strict=True)
     middle, spread = (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
-    return Statistics(middle, spread, counts[: len(store.info.classes)].tolist())
+    return Statistics(middle, spread, [sum(counts) for counts in zip(*store.class_pixels(SPLIT), strict=True)])
 
 
 def check_split(store: SampleStore) -> None:

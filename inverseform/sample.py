@@ -1,5 +1,6 @@
 """The two nouns that every room shares: what a data set gives, and what a network gives."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxtyping import Float, UInt8
@@ -8,6 +9,15 @@ from torch import Tensor
 # The largest number of 8 bits, so that ids count up from 0 without a gap, and Cityscapes' own choice.
 IGNORE_INDEX = 255
 """The label of a pixel whose class is not known, everywhere behind ingest."""
+
+
+class Target(NamedTuple):
+    """What a data set knows of an image for a task other than segmentation."""
+
+    values: Float[Tensor, "channels height width"]
+    """In the task's own unit (`inverseform.data.tasks`); 0 where nothing is known."""
+    valid: Float[Tensor, "1 height width"]
+    """1 where `values` are known, else 0."""
 
 
 class Sample(NamedTuple):
@@ -25,6 +35,8 @@ class Sample(NamedTuple):
     """1 where `boundary` is known, 0 where an ignored pixel hides it."""
     prediction: Float[Tensor, "1 height width"] | None = None
     """Boundary probabilities, 0 to 1, that some network gave for the image; None where none were handed in."""
+    targets: Mapping[str, Target] = {}
+    """By task; those that were asked for and that the data set has for this image."""
 
 
 class Auxiliary(NamedTuple):

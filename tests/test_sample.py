@@ -11,7 +11,7 @@ def test_the_label_of_unknown_pixels_fits_the_type_of_labels_and_is_no_class_of_
 def test_a_stored_sample_has_the_fields_and_types_it_promises(tmp_path):
     sample = sample_store(tmp_path / "samples", train=1, val=1).sample("train", 0)
     assert isinstance(sample, Sample)
-    assert Sample._fields == ("name", "image", "labels", "boundary", "valid", "prediction")
+    assert Sample._fields == ("name", "image", "labels", "boundary", "valid", "prediction", "targets")
     assert sample.prediction is None
     assert sample.image.dtype == sample.labels.dtype == torch.uint8
     assert sample.boundary.dtype == sample.valid.dtype == torch.float32

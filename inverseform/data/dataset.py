@@ -4,11 +4,11 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image
 from pydantic import Field
 
@@ -34,6 +34,8 @@ class Reading(NamedTuple):
     """Class ids from 0, or 255 where the class is not known."""
     prediction: UInt8[np.ndarray, "height width"] | None = None
     """255 times the boundary probability that some network gave for the image; None where none is there."""
+    targets: Mapping[str, Shaped[np.ndarray, "channels height width"]] = {}
+    """What is known for other tasks, as `tasks.TASKS` describes it."""
 
 
 @runtime_checkable
@@ -62,6 +64,10 @@ class Dataset:
     """One per class, for pictures."""
     splits: Mapping[str, Sequence[Source]]
     """Sources of train, val and test, in a fixed order."""
+    tasks: tuple[str, ...] = ()
+    """Tasks beside segmentation that its images have targets for, of `tasks.TASKS`."""
+    expected: Mapping[str, int] = field(default_factory=dict)
+    """How many images a split has where it is published; others are not known."""
 
 
 def open_picture(data: bytes, *, source: str) -> Image.Image:

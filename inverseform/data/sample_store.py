@@ -6,7 +6,7 @@ A folder with the Parquet shards of each split and, written last, dataset.json. 
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from inverseform.data.stored_sample import SCHEMA, Maps, StoredSample, decoded, 
 from inverseform.sample import Sample
 from inverseform.settings import InputError, Settings
 
-FORMAT = ShardFormat("samples", 2, "ingest")
+FORMAT = ShardFormat("samples", 3, "ingest")
 INFO = "dataset.json"
 # A shuffled read decompresses a whole group for one sample: small groups, but not one footer entry a sample.
 GROUP_SAMPLES = 8
@@ -29,6 +29,8 @@ GROUP_BYTES = 4 << 20
 """A row group ends at so many samples or bytes, whichever comes first: it is read whole for any sample in it."""
 # A few readers in order, each in a group of its own; 4 MB each.
 _CACHED_GROUPS = 4
+_SEGMENTATION = ("name", "height", "width", "class_pixels", "image", "labels", "boundary", "prediction")
+"""Columns that every sample is read with; those of other tasks are read when they are asked for."""
 
 
 class DatasetInfo(Settings):
@@ -42,6 +44,8 @@ class DatasetInfo(Settings):
     """One per class, for pictures."""
     boundary: BoundaryParams
     """How the boundary maps were made."""
+    tasks: tuple[str, ...] = ()
+    """Tasks beside segmentation that the samples have targets for."""
     counts: dict[str, NonNegativeInt]
     """Samples in each split."""
 
@@ -125,15 +129,19 @@ class SampleStore:
         """Names of the samples of a split, by index."""
         return [name for s, g in self._groups[split] for name in s.read(g, columns=["name"])["name"].to_pylist()]
 
-    def sample(self, split: str, index: int) -> Sample:
-        """Read and decode one sample.
+    def sample(self, split: str, index: int, *, tasks: Sequence[str] = ()) -> Sample:
+        """Read and decode one sample, with its targets of these tasks.
 
         Raises:
             IndexError: There is none of that index.
-            InputError: Its shard is damaged.
+            InputError: Its shard is damaged, or the store has no such task.
         """
-        row = self.row(split, index)
-        return decoded(row, source=f"{self._folder}: {split} sample {row.name}")
+        for task in tasks:
+            if task not in self.info.tasks:
+                known = ", ".join(self.info.tasks) or "none but segmentation"
+                raise InputError(f"{self._folder}: has no targets of task {task}; it has {known}")
+        row = StoredSample(**self._row(split, index, (*_SEGMENTATION, *tasks)))
+        return decoded(row, source=f"{self._folder}: {split} sample {row.name}", wanted=tasks)
 
     def row(self, split: str, index: int) -> StoredSample:
         """Read one sample as its bytes.
@@ -143,6 +151,13 @@ class SampleStore:
             InputError: Its shard is damaged.
         """
         return StoredSample(**self._row(split, index, StoredSample._fields))
+
+    def class_pixels(self, split: str) -> list[list[int]]:
+        """Pixels of each class in every sample, by its index; no picture is touched."""
+        counts: list[list[int]] = []
+        for shard, group in self._groups[split]:
+            counts.extend(shard.read(group, columns=["class_pixels"])["class_pixels"].to_pylist())
+        return [[*found, *[0] * (len(self.info.classes) - len(found))] for found in counts]
 
     def maps(self, split: str, index: int) -> Maps:
         """Read and decode what synthesize needs of a sample; its image, most of the bytes, is not touched.

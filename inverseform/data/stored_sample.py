@@ -1,29 +1,35 @@
 """One sample as bytes: a row of the sample store.
 
 Images stay encoded as they came; labels are a grey PNG of class ids (255: not known); a boundary map is a grey PNG with
-bit 0 for the boundary, and bit 1 for `valid`; a prediction is a grey PNG of 255 times the probability.
+bit 0 for the boundary, and bit 1 for `valid`; a prediction is a grey PNG of 255 times the probability; targets of other
+tasks are as `tasks` encodes them, a column each.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from inverseform.data import tasks
 from inverseform.data.dataset import Reading, decode_image, decode_map, encode_png
-from inverseform.sample import Sample
+from inverseform.sample import IGNORE_INDEX, Sample
 
 SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
         pa.field("height", pa.int32(), nullable=False),
         pa.field("width", pa.int32(), nullable=False),
+        pa.field("class_pixels", pa.list_(pa.int32()), nullable=False),
         pa.field("image", pa.binary(), nullable=False),
         pa.field("labels", pa.binary(), nullable=False),
         pa.field("boundary", pa.binary(), nullable=False),
         pa.field("prediction", pa.binary(), nullable=True),
+        *(pa.field(task, pa.binary(), nullable=True) for task in tasks.TASKS),
     ]
 )
 """Columns of a shard: the fields of StoredSample."""
@@ -35,15 +41,23 @@ class StoredSample(NamedTuple):
     name: str
     height: int
     width: int
+    class_pixels: list[int]
+    """Pixels of each class by its id, up to the last class that occurs."""
     image: bytes
     labels: bytes
     boundary: bytes
-    prediction: bytes | None
+    prediction: bytes | None = None
+    depth: bytes | None = None
+    normals: bytes | None = None
+    edges: bytes | None = None
+    saliency: bytes | None = None
+    human_parts: bytes | None = None
+    hha: bytes | None = None
 
     @property
     def size(self) -> int:
         """Bytes of the pictures in it."""
-        return len(self.image) + len(self.labels) + len(self.boundary) + len(self.prediction or b"")
+        return sum(len(value) for value in self if isinstance(value, bytes))
 
 
 def stored(
@@ -55,13 +69,22 @@ def stored(
     """Encode a sample for the store; its image is taken as it came."""
     # Both maps hold 0 and 1 only, and one PNG of both is smaller than two.
     bits = encode_png((boundary.byte() + 2 * valid.byte())[0].numpy())
-    prediction = None if reading.prediction is None else encode_png(reading.prediction)
     height, width = reading.labels.shape
-    return StoredSample(name, height, width, reading.encoded, encode_png(reading.labels), bits, prediction)
+    return StoredSample(
+        name=name,
+        height=height,
+        width=width,
+        class_pixels=np.bincount(reading.labels[reading.labels != IGNORE_INDEX]).tolist(),
+        image=reading.encoded,
+        labels=encode_png(reading.labels),
+        boundary=bits,
+        prediction=None if reading.prediction is None else encode_png(reading.prediction),
+        **{task: tasks.encode(task, target) for task, target in reading.targets.items()},
+    )
 
 
-def decoded(row: StoredSample, *, source: str) -> Sample:
-    """The sample of a row.
+def decoded(row: StoredSample, *, source: str, wanted: Iterable[str] = ()) -> Sample:
+    """The sample of a row, with the targets of the tasks that are wanted and there.
 
     Raises:
         InputError: One of its pictures is damaged; `source` says where the row is.
@@ -75,6 +98,7 @@ def decoded(row: StoredSample, *, source: str) -> Sample:
         (bits & 1).float(),
         (bits >> 1).float(),
         _probability(row.prediction, source),
+        {task: tasks.decode(task, data, source=source) for task in wanted if (data := getattr(row, task)) is not None},
     )
 
 

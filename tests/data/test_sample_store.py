@@ -81,8 +81,8 @@ def test_a_sample_without_prediction_stores_none(folder):
 
 
 def test_a_store_of_the_last_version_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(sample_store, "FORMAT", sample_store.FORMAT._replace(version=3))
-    with pytest.raises(InputError, match="holds samples of version 2 and samples of version 3 was expected"):
+    monkeypatch.setattr(sample_store, "FORMAT", sample_store.FORMAT._replace(version=4))
+    with pytest.raises(InputError, match="holds samples of version 3 and samples of version 4 was expected"):
         SampleStore.open(folder)
 
 
@@ -180,3 +180,13 @@ def test_the_maps_of_a_sample_are_those_of_the_whole(folder, split):
         assert (maps.prediction is None) == (whole.prediction is None)
         if maps.prediction is not None:
             assert torch.equal(maps.prediction, whole.prediction)
+
+
+def test_a_task_that_the_store_does_not_have_is_refused(folder):
+    with pytest.raises(InputError, match="has no targets of task depth; it has none but segmentation"):
+        SampleStore.open(folder).sample("train", 0, tasks=["depth"])
+
+
+def test_the_pixels_of_each_class_are_those_of_the_labels(folder):
+    found = SampleStore.open(folder).class_pixels("train")
+    assert found == [[int((reading(i).labels == klass).sum()) for klass in range(3)] for i in range(COUNTS["train"])]

@@ -4,6 +4,7 @@ import torch
 
 from inverseform.data.dataset import Reading, decode_map, encode_png
 from inverseform.data.stored_sample import SCHEMA, StoredSample, decoded, decoded_maps, stored
+from inverseform.data.tasks import TASKS
 from inverseform.settings import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -63,7 +64,23 @@ def test_a_damaged_picture_is_told_with_where_its_row_is(part):
 
 def test_the_columns_are_the_fields_and_the_size_is_that_of_all_pictures():
     assert tuple(SCHEMA.names) == StoredSample._fields
-    assert [field.name for field in SCHEMA if field.nullable] == ["prediction"]
+    assert [field.name for field in SCHEMA if field.nullable] == ["prediction", *TASKS]
     kept, without = row(), row(None)
     assert kept.size == sum(map(len, (kept.image, kept.labels, kept.boundary, kept.prediction)))
     assert without.size == kept.size - len(kept.prediction)
+
+
+def test_targets_of_other_tasks_come_back_when_they_are_wanted():
+    depth = RANDOM.random((1, 13, 17), dtype=np.float32)
+    kept = stored("a", Reading(encode_png(IMAGE), IMAGE, LABELS, targets={"depth": depth}), BOUNDARY, VALID)
+    assert kept.normals is None and kept.size == sum(map(len, (kept.image, kept.labels, kept.boundary, kept.depth)))
+    assert not decoded(kept, source="x").targets
+    found = decoded(kept, source="x", wanted=["depth", "normals"]).targets
+    assert list(found) == ["depth"] and np.array_equal(found["depth"].values.numpy(), depth)
+
+
+def test_the_pixels_of_each_class_are_counted_and_ignored_ones_are_not():
+    counts = row().class_pixels
+    assert counts == [int((LABELS == klass).sum()) for klass in range(8)]
+    blank = np.full_like(LABELS, 255)
+    assert stored("a", Reading(encode_png(IMAGE), IMAGE, blank), BOUNDARY, VALID).class_pixels == []
