@@ -99,12 +99,9 @@ def table(losses: Mapping[str, Entry]) -> str:
     """Two tables in Markdown: differences in mBA and mIoU, and the means of all other scores."""
     first, second = [_head(*FIRST)], [_head("loss", *(HEADS[name] for name in OTHERS))]
     for name, entry in losses.items():
-        trial = entry.last["trial"]
-        beta = f", beta {trial['beta']:g}" if trial["beta"] else ""
-        chosen = "-" if name == CROSS_ENTROPY else f"{trial['weight']:g}, {trial['start']:g}{beta}"
         references = (CROSS_ENTROPY, balanced(losses, name), WEIGHTED)
         cells = [
-            entry.last["words"], chosen, str(len(entry.rows)), _points(entry, "mba"),
+            entry.last["words"], _told(entry.last), str(len(entry.rows)), _points(entry, "mba"),
             *(_against(losses, name, other, "mba") for other in references),
             _points(entry, "miou"), _against(losses, name, CROSS_ENTROPY, "miou"),
             f"{fmean(row['seconds_per_step'] for row in entry.rows):.2f}",
@@ -114,6 +111,19 @@ def table(losses: Mapping[str, Entry]) -> str:
     return "\n".join([*first, "", *second, "", _caption(losses)])
 
 
+def trials(rows: Sequence[Row], setting: str) -> str:
+    """A table in Markdown of what each weight and start gave on val, with the chosen one marked."""
+    chosen = {row["loss"]: row["trial"] for row in rows if row["kind"] == "choice" and row["setting"] == setting}
+    found = [row for row in rows if row["kind"] == "trial" and row["setting"] == setting]
+    text = [_head("loss", "weight, start", "mBA", "mIoU", "seed")]
+    for name in dict.fromkeys(row["loss"] for row in found):
+        for row in (each for each in found if each["loss"] == name):
+            mark = " (chosen)" if row["trial"] == chosen.get(name) else ""
+            scores = (UNDEFINED if row[each] is None else f"{100 * row[each]:.2f}" for each in ("mba", "miou"))
+            text.append(f"| {row['words']} | {_told(row)}{mark} | {' | '.join(scores)} | {row['seed']} |")
+    return "\n".join(text)
+
+
 def lines(losses: Mapping[str, Entry]) -> list[Line]:
     """What the figure shows: every loss but cross entropy."""
     return [
@@ -121,6 +131,13 @@ def lines(losses: Mapping[str, Entry]) -> list[Line]:
              *(above(losses, name, CROSS_ENTROPY, score) for score in ("mba", "miou")))
         for name, entry in losses.items() if name != CROSS_ENTROPY
     ]  # fmt: skip
+
+
+def _told(row: Row) -> str:
+    """The trial of a row."""
+    trial = row["trial"]
+    beta = f", beta {trial['beta']:g}" if trial["beta"] else ""
+    return "-" if row["loss"] == CROSS_ENTROPY else f"{trial['weight']:g}, {trial['start']:g}{beta}"
 
 
 def _head(*columns: str) -> str:
@@ -189,8 +206,10 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="a PNG or SVG")
     given = parser.parse_args()
     try:
-        found = entries(Ledger(given.ledger).rows(), mode=given.mode, split=given.split, setting=given.setting)
-        text = table(found)
+        rows = Ledger(given.ledger).rows()
+        found = entries(rows, mode=given.mode, split=given.split, setting=given.setting)
+        setting = next(iter(found.values())).last["setting"]
+        text = f"{table(found)}\n\nAll trials, on val:\n\n{trials(rows, setting)}"
         print(text)
         if given.into:
             put(text, given.into)

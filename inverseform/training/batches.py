@@ -1,7 +1,8 @@
 """Which process loads which samples of a step, and when: in the loop, or ahead of it in processes of their own.
 
-The samples of all steps are one endless stream; a step's batch is the next `batch` of it. Each process has a contiguous
-share of a batch, and loads it in `accumulate` micro-batches.
+The samples of all steps are one endless stream; a step's batch is the next `batch` of it. It is divided into
+`accumulate` micro-batches, and each of these among the processes: what a loss divides by, such as the occupied tiles of
+a micro-batch, is then the same with any number of processes.
 """
 
 import signal
@@ -54,8 +55,8 @@ class Division(NamedTuple):
 
     def part(self, step: int, micro: int, *, rank: int) -> Part:
         """What a process loads for a micro-batch of a step, all counted from 0."""
-        share = self.batch // self.processes
-        first, count = rank * share + micro * (share // self.accumulate), share // self.accumulate
+        count = self.batch // (self.processes * self.accumulate)
+        first = (micro * self.processes + rank) * count
         return Part(step, first, count, step * self.batch + first)
 
 

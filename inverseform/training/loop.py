@@ -101,7 +101,7 @@ def train(
             gradient = descent.gradient(step, parts, interrupts.flags)
             # Before the weights are changed, so that the last checkpoint is of a network that still works.
             check_finite(descent, gradient, step, division=division, describe=describe)
-            _descend(descent, gradient.norm, step)
+            descent.descend(step, gradient.norm)
             figures, last = gradient.means, step + 1 == params.steps
             if validation and ((step + 1) % validation.every == 0 or last):
                 scores = _score(descent, validation)
@@ -125,10 +125,6 @@ def train(
     if start >= params.steps:
         descent.finish()
         yield Step(start, {}, curve.rows, best)
-
-
-def _descend(descent: Descent, norm: Tensor, step: int) -> None:
-    descent.descend(step, norm)
 
 
 def _score(descent: Descent, validation: Validation) -> dict[str, float]:

@@ -26,8 +26,8 @@ from inverseform.degradation import DEGRADATIONS, DegradationParams, degrade
 from inverseform.plots import read_curves
 from inverseform.probes import probes
 from inverseform.settings import InputError
-from inverseform.training import loop
 from inverseform.training.batches import Part
+from inverseform.training.descent import Descent
 from inverseform.transform import offsets
 from tests.drawn import sample_store
 
@@ -160,7 +160,7 @@ def test_a_run_in_parts_gives_the_same_files(pairs, tmp_path, monkeypatch):
     stage.run(train_inverse, few, whole)
     for stop in (2, 5):
         with monkeypatch.context() as patched:
-            patched.setattr(loop, "_descend", terminated_at(stop, loop._descend))
+            patched.setattr(Descent, "descend", terminated_at(stop, Descent.descend))
             with pytest.raises(SystemExit):
                 stage.run(train_inverse, few, parts)
         assert not any(parts[name].exists() for name in ("inverse_net", "metrics", "curves", "report"))
@@ -171,8 +171,8 @@ def test_a_run_in_parts_gives_the_same_files(pairs, tmp_path, monkeypatch):
 
 
 def terminated_at(stop, descend):
-    def wrapped(descent, norm, step):
-        descend(descent, norm, step)
+    def wrapped(descent, step, norm):
+        descend(descent, step, norm)
         if step == stop:
             signal.raise_signal(signal.SIGTERM)
 
@@ -256,7 +256,7 @@ def test_below_the_gate_nothing_is_written_every_miss_is_told_and_a_lower_gate_n
         raise AssertionError("it trained again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_descend", no_step)
+        patched.setattr(Descent, "descend", no_step)
         stage.run(train_inverse, settings(gate=ANY, steps=8, batch=16), places)
     assert places["metrics"].exists() and not places["checkpoints"].exists()
     whole = paths(tmp_path / "whole", pairs)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.losses.ledger import Ledger
-from benchmarks.losses.report import BEGIN, END, OTHERS, above, balanced, entries, lines, main, put, table
+from benchmarks.losses.report import BEGIN, END, OTHERS, above, balanced, entries, lines, main, put, table, trials
 from inverseform.settings import InputError
 
 MBA = {
@@ -98,3 +98,13 @@ def test_the_command_writes_the_table_between_the_marks_and_the_figure(rows, tmp
     assert "words of inverseform_lie_classes" in figure.read_text()
     with pytest.raises(InputError, match="write both where the table is to be"):
         put("text", ledger.path)
+
+
+def test_all_trials_are_told_and_the_chosen_one_is_marked(rows):
+    tried = [row("boundary_dou", 1001, mba, weight=weight, kind="trial") for weight, mba in ((0.2, 0.41), (2.0, None))]
+    choice = {"kind": "choice", "loss": "boundary_dou", "trial": tried[0]["trial"], "setting": "abc"}
+    text = trials([*rows, *tried, row("boundary_dou", 1001, 0.9, kind="trial", setting="other"), choice], "abc")
+    assert text.splitlines()[2:] == [
+        "| words of boundary_dou | 0.2, 0.5 (chosen) | 41.00 | 60.00 | 1001 |",
+        "| words of boundary_dou | 2, 0.5 | undefined | 60.00 | 1001 |",
+    ]
