@@ -85,7 +85,7 @@ def test_settings_are_never_mixed(rows):
 
 def test_the_command_writes_the_table_between_the_marks_and_the_figure(rows, tmp_path, monkeypatch, capsys):
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    for each in [{"kind": "choice", "loss": "a"}, *rows]:
+    for each in [{"kind": "choice", "loss": "a", "trial": {}, "setting": "abc"}, *rows]:
         ledger.append(each)
     page, figure = tmp_path / "page.md", tmp_path / "new" / "figure.svg"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
