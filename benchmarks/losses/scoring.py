@@ -4,9 +4,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.losses.boundary_f import TOLERANCES, BoundaryF
 from benchmarks.losses.pictures import Pictures
 from inverseform.metrics.boundary import DISTANCES, BoundaryAccuracy
+from inverseform.metrics.boundary_f import PIXELS, BoundaryF
 from inverseform.metrics.segmentation import Confusion
 from inverseform.networks import Segmenter, normalise
 
@@ -18,7 +18,8 @@ class Tally:
     """The scores of a set, image by image."""
 
     def __init__(self, num_classes: int) -> None:
-        self.regions, self.near, self.contours = Confusion(num_classes), BoundaryAccuracy(), BoundaryF(num_classes)
+        self.regions, self.near = Confusion(num_classes), BoundaryAccuracy()
+        self.contours = BoundaryF(num_classes, tolerances=PIXELS)
 
     def update(self, predicted: UInt8[Tensor, "height width"], labels: UInt8[Tensor, "height width"]) -> None:
         """Add an image."""
@@ -27,11 +28,11 @@ class Tally:
 
     def scores(self) -> Scores:
         """Scores of all that was added."""
-        regions, near = self.regions.scores(), self.near.scores()
+        regions, near, contours = self.regions.scores(), self.near.scores(), self.contours.scores().pooled
         return {
             "miou": regions.miou, "pixel_accuracy": regions.pixel_accuracy, "mba": near.mba,
             **{f"within_{distance}": value for distance, value in zip(DISTANCES, near.within, strict=True)},
-            **{f"f_{tolerance}": value for tolerance, value in zip(TOLERANCES, self.contours.scores(), strict=True)},
+            **{f"f_{tolerance}": score.value for tolerance, score in zip(PIXELS, contours, strict=True)},
         }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ makes the mean NaN; here it is left out and counted apart. Radii are at least 1,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,9 @@ from inverseform.sample import IGNORE_INDEX
 
 DISTANCES = (1, 2, 3, 5)
 """Pixels from a boundary within which the accuracy is reported."""
+
+STRIP = 256
+"""Rows that are counted at a time on a CPU."""
 
 Window = tuple[int, ...]
 """Half-widths of a window's rows: of the middle row first, then of those 1, 2, ... above and below it. They never
@@ -75,38 +78,45 @@ def near_boundary(
     labels: UInt8[Tensor, "height width"], *, windows: Sequence[Window]
 ) -> list[Bool[Tensor, "height width"]]:
     """For each window, the pixels around which it holds two or more known classes."""
-    height, width = labels.shape
-    reach = max(len(window) for window in windows) - 1
-    # One pass gives the largest and, as the largest of 254 - id, the smallest id; 0 is neutral for both, and so
-    # stands for ignored pixels and for those outside the image.
-    known = labels != IGNORE_INDEX
-    ids = torch.stack([labels * known, (IGNORE_INDEX - 1 - labels) * known])
-    spans = _spans(torch.nn.functional.pad(ids, (reach, reach, reach, reach)), reach)
-    regions = []
-    for window in windows:
-        top = spans[window[0]][:, reach : reach + height, reach - window[0] :][..., :width].clone()
-        for row, half in enumerate(window[1:], start=1):
-            columns = spans[half][..., reach - half :][..., :width]
-            torch.maximum(top, columns[:, reach - row :][:, :height], out=top)
-            torch.maximum(top, columns[:, reach + row :][:, :height], out=top)
-        regions.append(top[0] > IGNORE_INDEX - 1 - top[1])
-    return regions
+    spans = _space(labels, windows, rows=len(labels))
+    return [region.clone() for region in _regions(labels, windows, spans, first=0, rows=len(labels))]
 
 
 def count(
     predicted: UInt8[Tensor, "height width"], labels: UInt8[Tensor, "height width"], *, windows: Sequence[Window]
 ) -> Int64[Tensor, "windows 2"]:
     """For each window, the known pixels near a boundary: those with the right class, and all."""
-    known = labels != IGNORE_INDEX
-    # Without `known`, a prediction of 255 would be right where the label is not known.
-    right = (predicted == labels) & known
     # On small images several radii are 1, and the smallest ellipse is the smallest disc: each window is done once.
     different = list(dict.fromkeys(windows))
-    found = {
-        window: torch.stack([torch.count_nonzero(region & right), torch.count_nonzero(region & known)])
-        for window, region in zip(different, near_boundary(labels, windows=different), strict=True)
-    }
-    return torch.stack([found[window] for window in windows])
+    # A byte has a bit for each of eight windows.
+    groups = [different[first : first + 8] for first in range(0, len(different), 8)]
+    found = torch.cat([_count(predicted, labels, group) for group in groups])
+    return found[[different.index(window) for window in windows]]
+
+
+def mask_accuracy(
+    predicted: Bool[Tensor, "height width"],
+    mask: Bool[Tensor, "height width"],
+    *,
+    known: Bool[Tensor, "height width"] | None = None,
+) -> float | None:
+    """The mBA of a foreground mask, as CascadePSP has it; None where the mask has no boundary.
+
+    Masks are images of two classes: for a whole set hand `foreground(mask)` to `BoundaryAccuracy`.
+
+    Args:
+        predicted: True where the foreground is thought to be.
+        mask: True where it is.
+        known: False where that is not known; None: known everywhere.
+    """
+    return BoundaryAccuracy().update(predicted.byte(), foreground(mask, known=known))
+
+
+def foreground(
+    mask: Bool[Tensor, "height width"], *, known: Bool[Tensor, "height width"] | None = None
+) -> UInt8[Tensor, "height width"]:
+    """A mask as labels: 1 in it, 0 around it, IGNORE_INDEX where it is not known."""
+    return mask.byte() if known is None else mask.byte().where(known, IGNORE_INDEX)
 
 
 def mean_accuracy(counts: Int64[Tensor, "windows 2"]) -> float | None:
@@ -146,11 +156,80 @@ class BoundaryAccuracy:
         )
 
 
-def _spans(ids: UInt8[Tensor, "extremes rows columns"], reach: int) -> list[UInt8[Tensor, "extremes rows _"]]:
-    """The largest id over 1, 3, 5, ... pixels of a row, up to 2 reach + 1; each is 2 columns narrower than the last."""
-    spans = [ids]
+def _count(
+    predicted: UInt8[Tensor, "height width"], labels: UInt8[Tensor, "height width"], windows: Sequence[Window]
+) -> Int64[Tensor, "windows 2"]:
+    """At most eight windows: each pixel is a number with a bit for each, and numbers are counted in one pass."""
+    height, width = labels.shape
+    # Strips of an image fit the cache of a CPU, and the memory of one is used for the next.
+    step = height if labels.is_cuda else min(height, STRIP)
+    spans = _space(labels, windows, rows=step)
+    numbers = labels.new_empty(step, width, dtype=torch.int16)
+    table = torch.zeros(512, dtype=torch.int64, device=labels.device)
+    for first in range(0, height, step):
+        here = slice(first, first + step)
+        rows = len(labels[here])
+        code = torch.zeros_like(labels[here])
+        for bit, region in enumerate(_regions(labels, windows, spans, first=first, rows=rows)):
+            code.add_(region.view(torch.uint8), alpha=1 << bit)
+        # What is not known is near nothing: without this a prediction of 255 would be right there.
+        code.mul_((labels[here] != IGNORE_INDEX).view(torch.uint8))
+        number = numbers[:rows].copy_(predicted[here] == labels[here]).mul_(256).add_(code)
+        table += torch.bincount(number.flatten(), minlength=512)
+    bits = (torch.arange(256, device=table.device) >> torch.arange(len(windows), device=table.device)[:, None]) & 1
+    wrong, right = table.view(2, 256)
+    return torch.stack([(bits * right).sum(dim=1), (bits * (right + wrong)).sum(dim=1)], dim=1)
+
+
+def _space(
+    labels: UInt8[Tensor, "height width"], windows: Sequence[Window], *, rows: int
+) -> UInt8[Tensor, "spans 2 padded_rows padded_columns"]:
+    """Memory for the spans of a strip of so many rows; what is in it has no meaning."""
+    reach = max(len(window) for window in windows) - 1
+    return labels.new_empty(reach + 1, 2, rows + 2 * reach, labels.shape[1] + 2 * reach)
+
+
+def _regions(
+    labels: UInt8[Tensor, "height width"],
+    windows: Sequence[Window],
+    spans: UInt8[Tensor, "spans 2 _ _"],
+    *,
+    first: int,
+    rows: int,
+) -> Iterator[Bool[Tensor, "{rows} width"]]:
+    """`near_boundary` for a strip of rows; all regions are in the same memory, which the next one overwrites."""
+    width, reach = labels.shape[1], len(spans) - 1
+    spans = spans[:, :, : rows + 2 * reach]
+    _fill(spans, labels, first=first)
+    extremes = labels.new_empty(2, rows, width)
+    region = torch.empty_like(extremes[0], dtype=torch.bool)
+    for window in windows:
+        columns = [spans[half][..., reach - half :][..., :width] for half in window]
+        extremes.copy_(columns[0][:, reach : reach + rows])
+        for row, column in enumerate(columns[1:], start=1):
+            torch.maximum(extremes, column[:, reach - row :][:, :rows], out=extremes)
+            torch.maximum(extremes, column[:, reach + row :][:, :rows], out=extremes)
+        # These are max + 1 and 255 - min: the second's negative is min + 1 in 8 bits, and 0 where no class is known.
+        yield torch.gt(extremes[0], extremes[1].neg_(), out=region)
+
+
+def _fill(spans: UInt8[Tensor, "spans 2 _ _"], labels: UInt8[Tensor, "height width"], *, first: int) -> None:
+    """The largest number over 1, 3, 5, ... pixels of a row; each span is 2 columns narrower than the last.
+
+    One pass gives the largest id and, as the largest of 255 - id, the smallest: 0 is neutral for both, and so stands
+    for pixels outside the image. With 1 added to the id, which takes 255 to 0, it stands for ignored ones as well.
+    """
+    height, width = labels.shape
+    reach = len(spans) - 1
+    single = spans[0].zero_()
+    top, bottom = max(0, first - reach), min(height, first - reach + single.shape[1])
+    inside = single[:, top - first + reach : bottom - first + reach, reach : reach + width]
+    torch.add(labels[top:bottom], 1, out=inside[0])
+    torch.bitwise_not(labels[top:bottom], out=inside[1])
     for half in range(1, reach + 1):
-        wider = torch.maximum(spans[-1][..., :-2], spans[-1][..., 2:])
+        columns = width + 2 * (reach - half)
+        wider = spans[half][..., :columns]
+        torch.maximum(spans[half - 1][..., :columns], spans[half - 1][..., 2 : columns + 2], out=wider)
         # Two spans of the last width overlap or touch but for the first, whose middle pixel is left to be added.
-        spans.append(torch.maximum(wider, ids[..., 1:-1], out=wider) if half == 1 else wider)
-    return spans
+        if half == 1:
+            torch.maximum(wider, single[..., 1:-1], out=wider)

@@ -38,7 +38,7 @@ def update(
         ValueError: A class id is not one of the table's.
     """
     classes = len(counts)
-    _check(predicted, labels, classes)
+    check_ids(predicted, labels, classes)
     # The two ids make one index, label * classes + predicted. That of an ignored pixel lies past those of the known
     # ones, and so it needs no mask: in uint8 it wraps around to 256 - classes + predicted, which is past them as
     # long as there are at most 15 classes.
@@ -89,7 +89,7 @@ class Confusion:
         return scores(self.counts)
 
 
-def _check(predicted: UInt8[Tensor, "*shape"], labels: UInt8[Tensor, "*shape"], classes: int) -> None:
+def check_ids(predicted: UInt8[Tensor, "*shape"], labels: UInt8[Tensor, "*shape"], classes: int) -> None:
     """Refuse ids that would be counted in the wrong place."""
     if predicted.numel() == 0:
         return

@@ -7,14 +7,18 @@ from scipy import ndimage
 
 from inverseform.metrics.boundary import (
     DISTANCES,
+    STRIP,
     BoundaryAccuracy,
     count,
     disc,
     ellipse,
+    foreground,
+    mask_accuracy,
     mean_accuracy,
     near_boundary,
     radii,
 )
+from tests.metrics.maps import pairs
 
 
 def scene(seed, *, size=(40, 50), classes=5, ignored=True):
@@ -109,6 +113,48 @@ def test_without_ignored_pixels_regions_are_the_union_of_morphological_gradients
 def test_mba_is_that_of_the_definition(seed):
     labels, predicted = scene(seed, size=(300, 420)), scene(seed + 1, size=(300, 420), ignored=False)
     assert BoundaryAccuracy().update(predicted, labels) == pytest.approx(slow_mba(predicted, labels))
+
+
+# Less than a strip, one, a row more, several; and more windows than a byte has bits.
+@pytest.mark.parametrize("height", [3, STRIP, STRIP + 1, 2 * STRIP + 9])
+def test_strips_put_together_are_the_image(height):
+    labels, predicted = scene(height, size=(height, 30)), scene(height + 1, size=(height, 30), ignored=False)
+    windows = [*map(ellipse, (1, 2, 4, 6, 8)), *map(disc, (1, 2, 3, 5, 4, 7, 9))]
+    known, right = labels != 255, predicted == labels
+    regions = near_boundary(labels, windows=windows)
+    wanted = [[int((region & known & right).sum()), int((region & known).sum())] for region in regions]
+    assert count(predicted, labels, windows=windows).tolist() == wanted
+
+
+@settings(deadline=None, max_examples=300)
+@given(pairs(), st.sampled_from([*map(ellipse, (1, 2, 4)), *map(disc, DISTANCES)]))
+def test_counts_of_small_images_are_those_of_a_dilation_for_each_class(pair, window):
+    predicted, labels = pair
+    near = slow_region(labels, kernel(window)) & (labels != 255).numpy()
+    wanted = [int((predicted == labels).numpy()[near].sum()), int(near.sum())]
+    assert count(predicted, labels, windows=[window]).tolist() == [wanted]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 10**6))
+def test_of_a_mask_it_is_the_binary_mba_of_cascadepsp(seed):
+    predicted, mask = (scene(seed + step, size=(60, 90), classes=2, ignored=False).bool() for step in (0, 1))
+    gradients = [slow_gradient(mask.byte(), kernel(ellipse(radius))) for radius in radii(60, 90)]
+    right = (predicted == mask).numpy()
+    wanted = np.mean([right[region].mean() for region in gradients]) if gradients[0].any() else None
+    assert mask_accuracy(predicted, mask) == (wanted if wanted is None else pytest.approx(wanted, abs=1e-12))
+
+
+def test_of_a_mask_only_what_is_known_counts():
+    mask = torch.zeros(9, 9, dtype=torch.bool)
+    mask[:, 5:] = True
+    known = torch.ones_like(mask)
+    known[3:] = False
+    predicted = mask.clone()
+    predicted[3:] = ~mask[3:]
+    assert mask_accuracy(predicted, mask, known=known) == 1.0
+    assert mask_accuracy(mask, mask, known=torch.zeros_like(mask)) is None
+    assert foreground(mask, known=known).unique().tolist() == [0, 1, 255]
 
 
 @pytest.mark.parametrize("classes", [1, 2, 254])

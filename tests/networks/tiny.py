@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from inverseform.export import to_onnx
+from inverseform.metrics import size as network_size
+from inverseform.metrics.size import parameters as parameters
 from inverseform.networks.backbones import TimmHrnet, TimmResnet
 
 
@@ -41,16 +43,9 @@ def settled(network, *, size=(64, 128)):
 
 
 def multiply_adds(network, height, width):
-    """Of one image, on the meta device, where it costs neither time nor memory; a counter of torch counts two each."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        network.eval()(torch.empty(1, 3, height, width))
-    return counter.get_total_flops() // 2
-
-
-def parameters(network):
-    return sum(parameter.numel() for parameter in network.parameters())
+    """Of one image, on the meta device, where it costs neither time nor memory."""
+    with torch.device("meta"):
+        return network_size.multiply_adds(network, torch.empty(1, 3, height, width))
 
 
 def untrained(network, loss):
