@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from components import stage
 from components.progress import track
-from components.segmentation_batches import Batch, Batches, Statistics, check_split, statistics
+from components.segmentation_batches import Batch, Batches, SamplingParams, Statistics, check_split, statistics
 from components.stage import Input, Output, Report, Scratch
 from components.validation import ValidationParams, validate
 from components.validation import check_split as check_validation
@@ -39,6 +39,7 @@ class TrainSegmentationParams(Settings):
 
     network: NetworkParams
     augment: AugmentParams
+    sampling: SamplingParams
     loss: LossParams
     optimiser: OptimiserParams
     validation: ValidationParams
@@ -72,7 +73,7 @@ def train_segmentation(
     network = networks.build(params.network, num_classes=len(store.info.classes))
     known = knowledge(params, store)
     criterion = loss_of(params.loss, store, inverse_net, counts=known.counts, group=machine.group).to(machine.device)
-    batches = Batches(store, params.augment, seed=params.optimiser.seed)
+    batches = Batches(store, params.augment, seed=params.optimiser.seed, sampling=params.sampling)
     steps = train(
         network,
         batches,

@@ -5,7 +5,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from pydantic import ValidationError
 
 import inverseform
+from inverseform.cityscapes_labels import submitted_mask, submitted_name
 from inverseform.inference import OnnxSegmenter, Provider
 from inverseform.scores import PLAIN, InferenceParams
 from inverseform.settings import InputError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+MaskFormat = Literal["palette", "cityscapes"]
 PHOTOS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """The endings by which a photo in a folder is known."""
 
@@ -56,14 +58,19 @@ def predict(
     overlap: Annotated[float, typer.Option(help="Of neighbouring windows, as a share of them.")] = PLAIN.overlap,
     flip: Annotated[bool, typer.Option("--flip", help="Average with what is seen in the mirror image.")] = PLAIN.flip,
     scales: Annotated[str, typer.Option(help="Average over these sizes of the image: 0.75,1,1.25.")] = "1",
+    format: Annotated[
+        MaskFormat, typer.Option(help="Palette PNG of class ids, or labelIds as the test server of Cityscapes takes.")
+    ] = "palette",
 ) -> None:
     """Write the class of each pixel as a palette PNG: ids as values, in the colours of the network."""
     try:
         inference = _inference(window, overlap, flip, scales)
-        masks = _places(photos, output)
+        if overlay and format == "cityscapes":
+            raise InputError("--overlay: the server takes every PNG of a folder for a mask; leave it out")
+        masks = _places(photos, output, format)
         segmenter = OnnxSegmenter(model, provider=provider)
         for photo, mask in masks.items():
-            _predict(segmenter, photo, mask, inference, overlay=overlay)
+            _predict(segmenter, photo, mask, inference, overlay=overlay, format=format)
             typer.echo(mask)
     except (InputError, OSError) as error:
         typer.echo(f"inverseform predict: {_one_line(error)}", err=True)
@@ -154,13 +161,18 @@ def _inference(window: tuple[int, int] | None, overlap: float, flip: bool, scale
         raise InputError(f"--{wrong['loc'][0]}: {wrong['input']} is wrong: {wrong['msg'].lower()}") from error
 
 
-def _predict(segmenter: OnnxSegmenter, photo: Path, mask: Path, inference: InferenceParams, *, overlay: bool) -> None:
+def _predict(
+    segmenter: OnnxSegmenter, photo: Path, mask: Path, inference: InferenceParams, *, overlay: bool, format: MaskFormat
+) -> None:
     """One image to one mask."""
     image = read_photo(photo)
     try:
         classes = segmenter(rearrange(image, "height width channel -> channel height width"), inference=inference)
     except InputError as error:
         raise InputError(f"{photo}: {error}") from error
+    if format == "cityscapes":
+        _write(Image.fromarray(submitted_mask(classes, segmenter.manifest.classes)), mask)
+        return
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(segmenter.manifest.colours)] = segmenter.manifest.colours
     picture = Image.fromarray(classes)
@@ -199,19 +211,21 @@ def read_photo(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     return np.array((upright.convert("RGBA") if "transparency" in upright.info else upright).convert("RGB"))
 
 
-def _places(photos: list[Path], output: Path) -> dict[Path, Path]:
+def _places(photos: list[Path], output: Path, format: MaskFormat) -> dict[Path, Path]:
     """The mask of each image.
 
     Raises:
         FileNotFoundError: An image or the folder of the masks does not exist.
         InputError: There are no images, or a mask would overwrite an image or another mask.
     """
-    several = len(photos) > 1 or photos[0].is_dir()
+    # The server goes by the names of the masks, so that a single one has no other name either.
+    several = len(photos) > 1 or photos[0].is_dir() or format == "cityscapes"
     found = [path for photo in photos for path in (_photos_in(photo) if photo.is_dir() else [photo])]
     folder = output if several else output.parent
     if not folder.is_dir():
         raise FileNotFoundError(errno.ENOENT, f"no such folder for -o; mkdir -p {folder}", str(folder))
-    masks = {photo: output / f"{photo.stem}.png" if output.is_dir() else output for photo in found}
+    named = submitted_name if format == "cityscapes" else _mask_name
+    masks = {photo: output / named(photo) if output.is_dir() else output for photo in found}
     if not output.is_dir() and output.suffix.lower() != ".png":
         raise InputError(f"-o {output}: a mask is a PNG file; -o {output.with_suffix('.png')}")
     inputs = {path.resolve() for path in found}
@@ -223,6 +237,10 @@ def _places(photos: list[Path], output: Path) -> dict[Path, Path]:
             raise InputError(f"-o {output}: {taken[mask]} and {photo} would both become {mask}; rename one of them")
         taken[mask] = photo
     return masks
+
+
+def _mask_name(photo: Path) -> str:
+    return f"{photo.stem}.png"
 
 
 def _photos_in(folder: Path) -> list[Path]:

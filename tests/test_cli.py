@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 
 import inverseform
 from inverseform import inverse_net
+from inverseform.cityscapes_labels import SCORED
 from inverseform.cli import app
 from inverseform.inference import OnnxSegmenter
 from inverseform.manifest import Manifest
 from inverseform.scores import InferenceParams
+from tests.data.miniatures.cityscapes import LABEL_IDS
 from tests.drawn import small_net
 from tests.test_inference import onnx_file
 
@@ -114,6 +116,63 @@ def test_several_photos_and_folders_go_into_a_folder(model, classes, tmp_path):
     assert result.stdout.split() == [str(tmp_path / "masks" / name) for name in ("one.png", "two.png", "three.png")]
     with Image.open(tmp_path / "masks" / "two.png") as mask:
         assert np.array_equal(np.asarray(mask), classes.T)
+
+
+@pytest.fixture(scope="module")
+def street(model, tmp_path_factory) -> Path:
+    """The same network, which scores each pixel by its closeness to the colour of each class of Cityscapes."""
+    network = onnx.load(model)
+    colours = np.array([known.colour for known in SCORED], np.float64) / 255
+    del network.graph.initializer[:], network.metadata_props[:]
+    network.graph.initializer.extend(
+        [
+            numpy_helper.from_array((2 * colours)[..., None, None].astype(np.float32), "weights"),
+            numpy_helper.from_array(-(colours**2).sum(1).astype(np.float32), "bias"),
+        ]
+    )
+    network.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 19
+    manifest = Manifest(
+        classes=tuple(known.name for known in SCORED), colours=tuple(known.colour for known in SCORED),
+        mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), ignore_index=255, params="a" * 64, inverse_net="",
+        segmenter="b" * 64, licence="none",
+    )  # fmt: skip
+    helper.set_model_props(network, manifest.properties())
+    path = tmp_path_factory.mktemp("street") / "model.onnx"
+    onnx.save(network, path)
+    return path
+
+
+def street_photo(path: Path, classes: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array([known.colour for known in SCORED], np.uint8)[classes]).save(path)
+    return path
+
+
+def test_masks_for_the_server_of_cityscapes_are_grey_label_ids_under_its_names(street, tmp_path):
+    classes = np.random.default_rng(0).integers(0, 19, (13, 17), np.uint8)
+    for city in ("berlin", "bielefeld"):
+        street_photo(tmp_path / "test" / city / f"{city}_000000_000019_leftImg8bit.png", classes)
+    (tmp_path / "results").mkdir()
+    cities = sorted((tmp_path / "test").iterdir())
+    result = run("predict", street, *cities, "-o", tmp_path / "results", "--format", "cityscapes")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "results") == [f"{c}_000000_000019_labelIds.png" for c in ("berlin", "bielefeld")]
+    with Image.open(tmp_path / "results" / "berlin_000000_000019_labelIds.png") as mask:
+        assert mask.mode == "L"
+        assert np.array_equal(np.asarray(mask), np.array(LABEL_IDS)[classes])
+
+
+def test_what_the_server_would_not_take_is_refused(model, street, classes, tmp_path):
+    named = street_photo(tmp_path / "berlin_000000_000019_leftImg8bit.png", classes)
+    other = street_photo(tmp_path / "photo.png", classes)
+    (tmp_path / "results").mkdir()
+    to = ("-o", tmp_path / "results", "--format", "cityscapes")
+    assert "photo.png: the server knows an image by" in refusal("predict", street, other, *to)
+    assert "the network's classes are night, fire, grass" in refusal("predict", model, named, *to)
+    assert "--overlay: the server takes every PNG" in refusal("predict", street, named, *to, "--overlay")
+    single = ("-o", tmp_path / "mask.png", "--format", "cityscapes")
+    assert "mkdir -p" in refusal("predict", street, named, *single)
+    assert names(tmp_path / "results") == []
 
 
 def test_an_overlay_is_half_photo_half_classes(model, tmp_path):

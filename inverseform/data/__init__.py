@@ -5,23 +5,33 @@ from typing import Annotated
 
 from pydantic import Field
 
+from inverseform.data.bsds500 import Bsds500Params, open_bsds500
+from inverseform.data.camvid import CamvidParams, open_camvid
+from inverseform.data.cityscapes import CityscapesParams, open_cityscapes
 from inverseform.data.dataset import Dataset
 from inverseform.data.folder import FolderParams, open_folder
+from inverseform.data.mapillary import MapillaryParams, open_mapillary
 from inverseform.data.mni import MniParams, open_mni
 from inverseform.data.procedural import ProceduralParams, open_procedural
 
-DataParams = Annotated[MniParams | FolderParams | ProceduralParams, Field(discriminator="name")]
+AnyParams = (
+    MniParams | FolderParams | ProceduralParams | Bsds500Params | CamvidParams | CityscapesParams | MapillaryParams
+)
+DataParams = Annotated[AnyParams, Field(discriminator="name")]
 """Which data set, told by its `name`."""
 
-__all__ = ["DataParams", "Dataset", "FolderParams", "MniParams", "ProceduralParams", "open_dataset"]
+__all__ = [
+    "Bsds500Params", "CamvidParams", "CityscapesParams", "DataParams", "Dataset", "FolderParams", "MapillaryParams",
+    "MniParams", "ProceduralParams", "open_dataset",
+]  # fmt: skip
 
 
-def open_dataset(params: MniParams | FolderParams | ProceduralParams, raw: Path) -> Dataset:
+def open_dataset(params: AnyParams, raw: Path) -> Dataset:
     """Open the data set that the settings name.
 
     Args:
         params: Which one.
-        raw: The folder with a data set of one's own; the embedded default and the drawn one do not look at it.
+        raw: The folder with the files of the data set; the embedded default and the drawn one do not look at it.
 
     Raises:
         InputError: It is not there, or not laid out as it must be.
@@ -33,3 +43,11 @@ def open_dataset(params: MniParams | FolderParams | ProceduralParams, raw: Path)
             return open_procedural(params)
         case MniParams():
             return open_mni()
+        case Bsds500Params():
+            return open_bsds500(params, raw)
+        case CamvidParams():
+            return open_camvid(params, raw)
+        case CityscapesParams():
+            return open_cityscapes(params, raw)
+        case MapillaryParams():
+            return open_mapillary(params, raw)

@@ -3,6 +3,8 @@
 The boundary has no part in it: it is made anew from the labels that come out, so that it is never resampled.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -26,17 +28,35 @@ class AugmentParams(Settings):
     """Largest relative change of brightness, and of contrast."""
 
 
+class Focus(NamedTuple):
+    """What a window is to show."""
+
+    klass: int
+    """A pixel of this class,"""
+    place: float
+    """and which of them, in the order of their rows: 0 to below 1."""
+
+
 def augment(
-    sample: Sample, params: AugmentParams, *, generator: torch.Generator
+    sample: Sample, params: AugmentParams, *, generator: torch.Generator, focus: Focus | None = None
 ) -> tuple[UInt8[Tensor, "3 rows columns"], UInt8[Tensor, "rows columns"]]:
-    """Image and labels of a sample at the size of the crop."""
+    """Image and labels of a sample at the size of the crop.
+
+    Args:
+        sample: Any.
+        params: What it goes through.
+        generator: Six numbers are drawn from it, with a focus too.
+        focus: What the window shows, at a random place in it; where resizing left no pixel of the class, and without a
+            focus, the window may lie anywhere.
+    """
     # All are drawn at once, also those that are not used: one setting does not shift the draws of another.
     unit = torch.rand(6, generator=generator).tolist()
     low, high = params.scale
     image, labels = _resize(sample.image, sample.labels, low + (high - low) * unit[0])
     # Light before the crop: what is padded stays black, and a mean over the whole image does not jump with the window.
     image = _light(image, *(1 + params.brightness * (2 * u - 1) for u in unit[4:]))
-    image, labels = _crop(image, labels, params.crop, unit[1], unit[2])
+    pixel = None if focus is None else _pixel(labels, focus)
+    image, labels = _crop(image, labels, params.crop, unit[1], unit[2], pixel)
     if params.flip and unit[3] < 0.5:
         image, labels = image.flip(-1), labels.flip(-1)
     return image, labels
@@ -54,20 +74,37 @@ def _resize(
     return resized[0].round().to(torch.uint8), nearest[0, 0].to(torch.uint8)
 
 
+def _pixel(labels: UInt8[Tensor, "height width"], focus: Focus) -> tuple[int, int] | None:
+    """Row and column of the pixel that a focus names, if there is one."""
+    found = (labels.flatten() == focus.klass).nonzero()
+    if not len(found):
+        return None
+    row, column = divmod(int(found[int(focus.place * len(found))]), labels.shape[1])
+    return row, column
+
+
 def _crop(
     image: UInt8[Tensor, "3 height width"],
     labels: UInt8[Tensor, "height width"],
     size: tuple[int, int],
     down: float,
     right: float,
+    pixel: tuple[int, int] | None,
 ) -> tuple[UInt8[Tensor, "3 rows columns"], UInt8[Tensor, "rows columns"]]:
-    """A window of the given size at a relative place; what is beyond the sample is black and ignored."""
+    """A window of the given size at a relative place; what is beyond the sample is black and ignored.
+
+    Of all windows, or of those that have a pixel in them.
+    """
     height, width = labels.shape
     padding = (0, max(0, size[1] - width), 0, max(0, size[0] - height))
     image, labels = F.pad(image, padding), F.pad(labels, padding, value=IGNORE_INDEX)
-    top = int(down * (labels.shape[0] - size[0] + 1))
-    left = int(right * (labels.shape[1] - size[1] + 1))
-    window = (slice(top, top + size[0]), slice(left, left + size[1]))
+    start = []
+    for axis, place in enumerate((down, right)):
+        last = labels.shape[axis] - size[axis]
+        first = 0 if pixel is None else max(0, pixel[axis] - size[axis] + 1)
+        last = last if pixel is None else min(last, pixel[axis])
+        start.append(first + int(place * (last - first + 1)))
+    window = (slice(start[0], start[0] + size[0]), slice(start[1], start[1] + size[1]))
     return image[:, *window], labels[window]
 
 

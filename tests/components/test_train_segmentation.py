@@ -37,6 +37,7 @@ DOCUMENT = {
         "backbone": {"architecture": "hrnet_w18_small_v2", "pretrained": False},
     },
     "augment": {"scale": [0.8, 1.25], "crop": [64, 64], "flip": True, "brightness": 0.2},
+    "sampling": {"class_uniform": 0.0},
     "loss": {
         "segmentation": {"name": "cross_entropy", "class_weights": "equal"}, "beta": 0.3, "gamma": 0.5,
         "gamma_start": 0.0, "gamma_ramp": 0.0, "distance": "euclidean", "boundary_from": "head",

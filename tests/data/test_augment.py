@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inverseform.boundary import boundaries
-from inverseform.data.augment import AugmentParams, augment
+from inverseform.data.augment import AugmentParams, Focus, augment
 from inverseform.sample import IGNORE_INDEX, Sample
 from tests.drawn import CLASSES, scene
 
@@ -150,6 +150,49 @@ def test_brightness_and_contrast_stay_within_what_was_asked_for():
     assert 80 <= min(means) < 85 and 115 < max(means) <= 120
     image, _ = made({"brightness": 0.9}, seed=1)
     assert image.dtype == torch.uint8
+
+
+def speck(row, column, height=40, width=56):
+    """One pixel of class 2 in class 0; the image shows the labels."""
+    labels = torch.zeros(height, width, dtype=torch.uint8)
+    labels[row, column] = 2
+    return sample()._replace(image=(labels * GREY).expand(3, -1, -1).contiguous(), labels=labels)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 39), st.integers(0, 55), st.integers(1, 60), st.integers(1, 70), st.floats(1, 2), st.integers(0, 99)
+)
+def test_a_window_with_a_focus_shows_a_pixel_of_its_class(row, column, rows, columns, scale, seed):
+    changed = params(crop=(rows, columns), scale=(scale, scale), flip=True)
+    generator = torch.Generator().manual_seed(seed)
+    _, labels = augment(speck(row, column), changed, generator=generator, focus=Focus(2, 0.5))
+    assert (labels == 2).any()
+
+
+def test_a_focus_lies_anywhere_in_its_window_and_its_place_says_which_pixel_it_is():
+    places = set()
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        _, labels = augment(speck(20, 30), params(crop=(3, 4)), generator=generator, focus=Focus(2, 0.0))
+        places.add(tuple((labels == 2).nonzero()[0].tolist()))
+    assert places == {(row, column) for row in range(3) for column in range(4)}
+    two = speck(3, 5)
+    two.labels[30, 50] = 2
+    for place, found in ((0.0, (3, 5)), (0.49, (3, 5)), (0.5, (30, 50)), (0.999, (30, 50))):
+        marked = two._replace(image=torch.arange(40 * 56).remainder(251).reshape(40, 56).byte().expand(3, -1, -1))
+        image, _ = augment(marked, params(crop=(1, 1)), generator=torch.Generator(), focus=Focus(2, place))
+        assert image[0, 0, 0] == marked.image[0, *found]
+
+
+def test_a_focus_changes_the_window_alone_and_nothing_where_its_class_is_not():
+    changes = {"scale": (0.7, 1.4), "flip": True, "brightness": 0.3, "crop": (90, 90)}
+    for seed in range(10):
+        whole = augment(sample(), params(**changes), generator=torch.Generator().manual_seed(seed), focus=Focus(1, 0.3))
+        assert all(torch.equal(a, b) for a, b in zip(whole, made(changes, seed), strict=True))
+        small = {**changes, "crop": (9, 9)}
+        absent = augment(sample(), params(**small), generator=torch.Generator().manual_seed(seed), focus=Focus(77, 0.3))
+        assert all(torch.equal(a, b) for a, b in zip(absent, made(small, seed), strict=True))
 
 
 @pytest.mark.parametrize(

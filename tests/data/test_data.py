@@ -3,7 +3,18 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from inverseform.data import DataParams, FolderParams, MniParams, ProceduralParams, open_dataset
+from inverseform.data import (
+    Bsds500Params,
+    CamvidParams,
+    CityscapesParams,
+    DataParams,
+    FolderParams,
+    MapillaryParams,
+    MniParams,
+    ProceduralParams,
+    open_dataset,
+)
+from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
 
 
@@ -16,6 +27,22 @@ def test_the_name_tells_which_settings_there_are():
     assert isinstance(adapter.validate_json(drawn), ProceduralParams)
     with pytest.raises(ValidationError, match="mni"):
         adapter.validate_json('{"name": "cityscape"}')
+
+
+PUBLISHED = {
+    Bsds500Params: '{"name": "bsds500", "layout": "shares", "annotator": "median"}',
+    CamvidParams: '{"name": "camvid", "layout": "folders", "classes": 11}',
+    CityscapesParams: '{"name": "cityscapes", "train": ["fine/train"], "val": ["fine/val"], "test": ["test"]}',
+    MapillaryParams: '{"name": "mapillary", "labels": "labels", "test": true}',
+}
+
+
+@pytest.mark.parametrize(("settings", "text"), PUBLISHED.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_published_data_sets_are_looked_for_in_the_raw_folder(settings, text, tmp_path):
+    params = TypeAdapter(DataParams).validate_json(text)
+    assert isinstance(params, settings)
+    with pytest.raises(LayoutError, match=f"{tmp_path}.*(no such folder|is missing)"):
+        open_dataset(params, tmp_path)
 
 
 def test_the_embedded_default_does_not_look_at_the_raw_folder():
