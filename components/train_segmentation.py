@@ -24,6 +24,7 @@ from inverseform.data.sample_store import SampleStore
 from inverseform.inverse_net import load as load_inverse_net
 from inverseform.loss import InverseFormLoss
 from inverseform.networks import Card, Channels, NetworkParams, Segmenter, SmpParams, normalisation, normalise
+from inverseform.networks.transfer import transfer
 from inverseform.process_group import ProcessGroup, summed
 from inverseform.sample import Prediction
 from inverseform.settings import InputError, Settings
@@ -38,6 +39,9 @@ class TrainSegmentationParams(Settings):
     """The segmentation network, with the frozen inverse network in its loss."""
 
     network: NetworkParams
+    init: str | None
+    """The folder of a segmenter whose weights the network starts from, but for its classes; null for none. The network
+    must be of the same settings; images are normalised as that one's were."""
     augment: AugmentParams
     sampling: SamplingParams
     loss: LossParams
@@ -67,11 +71,15 @@ def train_segmentation(
     # Who loads the batches changes none of them.
     settings = params.model_dump(mode="json", exclude={"machine": {"workers"}})
     # By contents, not by paths or dates: a pod's folders are new each time it is started.
-    place = Place(checkpoints, settings, {"samples": stage.digest(samples), "inverse_net": stage.digest(inverse_net)})
+    inputs = {"samples": stage.digest(samples), "inverse_net": stage.digest(inverse_net)}
+    if params.init is not None:
+        inputs["init"] = weights.digest(params.init)
+    place = Place(checkpoints, settings, inputs)
     machine = launch(params.machine, unused_parameters=leaves_unused(params))
     torch.manual_seed(params.optimiser.seed)
     network = networks.build(params.network, num_classes=len(store.info.classes))
-    known = knowledge(params, store)
+    card = None if params.init is None else transfer(network, params.init, num_classes=len(store.info.classes))
+    known = knowledge(params, store, start=card)
     criterion = loss_of(params.loss, store, inverse_net, counts=known.counts, group=machine.group).to(machine.device)
     batches = Batches(store, params.augment, seed=params.optimiser.seed, sampling=params.sampling)
     steps = train(
@@ -104,10 +112,10 @@ def train_segmentation(
     return {**figures, "seconds": time.monotonic() - begun}
 
 
-def knowledge(params: TrainSegmentationParams, store: SampleStore) -> Statistics:
+def knowledge(params: TrainSegmentationParams, store: SampleStore, *, start: Card | None = None) -> Statistics:
     """How images are normalised, and the pixels of each class; the samples are read once, and only if need be."""
     # Weights that were learned elsewhere know the images as they were normalised there.
-    known = normalisation(params.network)
+    known = normalisation(params.network) if start is None else (start.mean, start.std)
     if known is not None and getattr(params.loss.segmentation, "class_weights", None) != "enet":
         return Statistics(*known, counts=[])
     found = statistics(store)

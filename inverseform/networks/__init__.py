@@ -1,7 +1,7 @@
 """Images in, Prediction out: the segmentation networks, their settings, and how they are kept on disk."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,8 @@ from inverseform.settings import InputError, Settings
 
 __all__ = [
     "Card", "Channels", "DeepLabParams", "HmsParams", "HrnetParams", "NetworkParams", "OcrParams", "Segmenter",
-    "SmpParams", "build", "describe", "load", "normalisation", "normalise", "save",
+    "SmpParams", "build", "describe", "load", "normalisation", "normalise", "read_card",
+    "save",
 ]  # fmt: skip
 
 FORMAT = "inverseform.segmenter/1"
@@ -106,14 +107,23 @@ def load(folder: str | Path) -> tuple[Segmenter, Card]:
         InputError: It holds something else, or weights that do not fit its card.
     """
     tensors, settings = weights.load(folder, format=FORMAT)
-    try:
-        # Not strict: JSON has lists where the card has tuples.
-        card = Card.model_validate(settings, strict=False)
-    except ValueError as error:
-        raise InputError(f"{folder}: its settings are not those of a segmenter ({error}); train it again") from error
+    card = read_card(settings, folder)
     network = build(_with_fresh_weights(card.network), num_classes=len(card.classes))
     weights.fill(network, tensors, source=folder)
     return network.eval(), card
+
+
+def read_card(settings: dict[str, Any], folder: str | Path) -> Card:
+    """The card among the settings of a folder.
+
+    Raises:
+        InputError: They are not a segmenter's.
+    """
+    try:
+        # Not strict: JSON has lists where the card has tuples.
+        return Card.model_validate(settings, strict=False)
+    except ValueError as error:
+        raise InputError(f"{folder}: its settings are not those of a segmenter ({error}); train it again") from error
 
 
 def _with_fresh_weights(params: NetworkParams) -> NetworkParams:

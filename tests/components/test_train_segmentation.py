@@ -36,6 +36,7 @@ DOCUMENT = {
         "name": "hrnet", "boundary_head": True, "boundary_feedback": False,
         "backbone": {"architecture": "hrnet_w18_small_v2", "pretrained": False},
     },
+    "init": None,
     "augment": {"scale": [0.8, 1.25], "crop": [64, 64], "flip": True, "brightness": 0.2},
     "sampling": {"class_uniform": 0.0},
     "loss": {
@@ -57,7 +58,10 @@ FILES = ("segmenter/weights.safetensors", "segmenter/settings.json", "curves.csv
 
 
 def settings(**sections):
-    document = {name: {**section, **sections.get(name, {})} for name, section in DOCUMENT.items()}
+    document = {
+        name: {**section, **sections.get(name, {})} if isinstance(section, dict) else sections.get(name, section)
+        for name, section in DOCUMENT.items()
+    }
     return TrainSegmentationParams.model_validate_json(json.dumps(document))
 
 
@@ -364,3 +368,16 @@ def test_two_processes_train_as_one_on_the_same_batch(inputs, tmp_path, boundary
     one, two = (weights.load(tmp_path / name / "segmenter", format=networks.FORMAT)[0] for name in both)
     for name, tensor in one.items():
         assert torch.allclose(two[name], tensor, rtol=1e-3, atol=1e-4), name
+
+
+def test_a_training_starts_from_another_segmenter_and_knows_images_as_it_did(made, inputs, tmp_path):
+    start = str(made.segmenter)
+    places = paths(tmp_path, inputs)
+    stage.run(train_segmentation, settings(init=start, optimiser={"steps": 1, "learning_rate": 1e-12}), places)
+    (network, card), (first, known) = networks.load(places["segmenter"]), networks.load(start)
+    assert (card.mean, card.std) == (known.mean, known.std)
+    parameters = dict(first.named_parameters())
+    for name, parameter in network.named_parameters():
+        assert torch.allclose(parameter, parameters[name], atol=1e-6), name
+    with pytest.raises(FileNotFoundError):
+        stage.run(train_segmentation, settings(init=str(tmp_path / "nowhere")), paths(tmp_path / "out", inputs))

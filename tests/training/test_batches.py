@@ -15,9 +15,7 @@ def machine(workers=0):
 
 
 @pytest.mark.parametrize(("accumulate", "processes"), [(1, 1), (3, 1), (1, 4), (3, 2)])
-def test_the_parts_of_a_step_are_its_batch_in_order_whatever_the_number_of_processes(
-    accumulate, processes
-):
+def test_the_parts_of_a_step_are_its_batch_in_order_whatever_the_number_of_processes(accumulate, processes):
     division = Division.of(with_(batch=12, accumulate=accumulate), processes=processes)
     for step in (0, 5):
         parts = [[division.part(step, m, rank=r) for r in range(processes)] for m in range(accumulate)]
