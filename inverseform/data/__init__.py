@@ -5,18 +5,33 @@ from typing import Annotated
 
 from pydantic import Field
 
+from inverseform.data.coco import CocoParams, open_coco
 from inverseform.data.dataset import Dataset
 from inverseform.data.folder import FolderParams, open_folder
+from inverseform.data.huggingface import HuggingfaceParams, open_huggingface
 from inverseform.data.mni import MniParams, open_mni
 from inverseform.data.procedural import ProceduralParams, open_procedural
+from inverseform.data.voc import VocParams, open_voc
 
-DataParams = Annotated[MniParams | FolderParams | ProceduralParams, Field(discriminator="name")]
+AnyParams = MniParams | FolderParams | ProceduralParams | CocoParams | VocParams | HuggingfaceParams
+"""The settings of every reader."""
+DataParams = Annotated[AnyParams, Field(discriminator="name")]
 """Which data set, told by its `name`."""
 
-__all__ = ["DataParams", "Dataset", "FolderParams", "MniParams", "ProceduralParams", "open_dataset"]
+__all__ = [
+    "CocoParams",
+    "DataParams",
+    "Dataset",
+    "FolderParams",
+    "HuggingfaceParams",
+    "MniParams",
+    "ProceduralParams",
+    "VocParams",
+    "open_dataset",
+]
 
 
-def open_dataset(params: MniParams | FolderParams | ProceduralParams, raw: Path) -> Dataset:
+def open_dataset(params: AnyParams, raw: Path) -> Dataset:
     """Open the data set that the settings name.
 
     Args:
@@ -31,5 +46,11 @@ def open_dataset(params: MniParams | FolderParams | ProceduralParams, raw: Path)
             return open_folder(params, raw)
         case ProceduralParams():
             return open_procedural(params)
+        case CocoParams():
+            return open_coco(params, raw)
+        case VocParams():
+            return open_voc(params, raw)
+        case HuggingfaceParams():
+            return open_huggingface(params, raw)
         case MniParams():
             return open_mni()
