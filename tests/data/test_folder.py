@@ -7,7 +7,10 @@ from pydantic import ValidationError
 
 from inverseform.data import open_dataset
 from inverseform.data.folder import FolderParams
+from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
+from tests.data.miniatures import folder as miniature
+from tests.data.miniatures.read_back import check_labels, read_back
 
 SETTINGS = {
     "name": "folder",
@@ -192,12 +195,15 @@ def test_all_images_of_a_split_have_a_prediction_or_none_has(predicted):
     assert read_all(predicted)[2].prediction is None
 
 
-@pytest.mark.parametrize("name", ["c.png", "a.jpg"])
-def test_a_prediction_of_no_image_or_as_jpeg_is_refused(predicted, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("c.png", "c.png: has no image in .*add c.png or c.jpg"), ("a.jpg", "a.jpg: is not one of .png; convert it")],
+)
+def test_a_prediction_of_no_image_or_as_jpeg_is_refused(predicted, name, message):
     folder = predicted / "train" / "predictions"
     (folder / "a.png").unlink()
     Image.fromarray(GUESS).save(folder / name)
-    with pytest.raises(InputError, match=rf"{name}: is not the prediction of an image.*name it by an image's stem"):
+    with pytest.raises(InputError, match=message):
         read_all(predicted)
 
 
@@ -210,3 +216,52 @@ def test_a_prediction_of_another_size_or_kind_is_refused(predicted):
         strange.save(path)
         with pytest.raises(InputError, match=r"predictions/a\.png: has pixels of type .*grey of 8 bits.*convert it"):
             read_all(predicted)
+
+
+def test_all_that_is_wrong_with_the_layout_is_told_at_once(raw):
+    (raw / "train" / "labels" / "a.png").unlink()
+    (raw / "val" / "images" / "a.png").unlink()
+    (raw / "test" / "depht").mkdir()
+    with pytest.raises(LayoutError, match=r"and 2 more such: .*--check") as caught:
+        read_all(raw)
+    told = [problem.split(": ")[1] for problem in caught.value.problems]
+    assert [words[:14] for words in told] == ["has no labels ", "has no image i", "is none of the"]
+
+
+@pytest.fixture
+def everything(tmp_path):
+    return tmp_path / "raw", miniature.draw(tmp_path / "raw")
+
+
+def test_targets_of_other_tasks_come_as_they_were_drawn(everything, tmp_path):
+    raw, drawn = everything
+    dataset = open_dataset(params(), raw)
+    assert dataset.tasks == ("depth", "normals", "edges", "saliency", "human_parts", "hha")
+    store = read_back(params(), raw, tmp_path / "samples")
+    assert store.info.tasks == dataset.tasks
+    for (split, stem), truth in drawn.items():
+        sample = store.sample(split, store.names(split).index(stem), tasks=dataset.tasks)
+        check_labels(sample, truth["labels"], 3)
+        assert set(sample.targets) == set(truth) - {"labels"}
+        for task, target in sample.targets.items():
+            wanted = truth[task].astype(np.float64)
+            unknown = np.isnan(wanted) if task in ("depth", "normals") else wanted == 255
+            unknown &= task != "hha"
+            assert (target.valid[0].numpy() == ~unknown.any(axis=0)).all()
+            # 8 bits turn a normal by less than half a degree: 0.004 in a number, and as much for the length.
+            allowed = {"depth": 1e-6, "normals": 0.012}.get(task, 0)
+            assert np.abs(target.values.numpy() - wanted)[~unknown].max() <= allowed
+            if task == "normals":
+                length = target.values.norm(dim=0)[target.valid[0] > 0]
+                assert (length - 1).abs().max() < 2e-3
+
+
+def test_a_target_of_another_size_or_missing_is_refused(everything):
+    raw, _ = everything
+    path = raw / "train" / "hha" / "a.png"
+    Image.open(path).resize((4, 3)).save(path)
+    with pytest.raises(InputError, match=r"hha/a\.png: is 4x3 and a\.png is 16x12"):
+        read_all(raw)
+    path.unlink()
+    with pytest.raises(InputError, match=r"images/a\.png: has no hha in .*add a\.png there, or remove the folder: all"):
+        read_all(raw)
