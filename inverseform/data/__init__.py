@@ -14,12 +14,15 @@ from inverseform.data.folder import FolderParams, open_folder
 from inverseform.data.huggingface import HuggingfaceParams, open_huggingface
 from inverseform.data.mapillary import MapillaryParams, open_mapillary
 from inverseform.data.mni import MniParams, open_mni
+from inverseform.data.nyuv2 import Nyuv2Params, open_nyuv2
+from inverseform.data.pascal_context import PascalContextParams, open_pascal_context
 from inverseform.data.procedural import ProceduralParams, open_procedural
 from inverseform.data.voc import VocParams, open_voc
 
 AnyParams = (
     MniParams | ProceduralParams | FolderParams | CocoParams | VocParams | HuggingfaceParams
     | CityscapesParams | MapillaryParams | CamvidParams | Bsds500Params
+    | Nyuv2Params | PascalContextParams
 )  # fmt: skip
 """The settings of every reader."""
 DataParams = Annotated[AnyParams, Field(discriminator="name")]
@@ -27,7 +30,8 @@ DataParams = Annotated[AnyParams, Field(discriminator="name")]
 
 __all__ = [
     "Bsds500Params", "CamvidParams", "CityscapesParams", "CocoParams", "DataParams", "Dataset", "FolderParams",
-    "HuggingfaceParams", "MapillaryParams", "MniParams", "ProceduralParams", "VocParams", "open_dataset",
+    "HuggingfaceParams", "MapillaryParams", "MniParams", "Nyuv2Params", "PascalContextParams", "ProceduralParams",
+    "VocParams", "open_dataset",
 ]  # fmt: skip
 
 
@@ -62,3 +66,7 @@ def open_dataset(params: AnyParams, raw: Path) -> Dataset:
             return open_camvid(params, raw)
         case Bsds500Params():
             return open_bsds500(params, raw)
+        case Nyuv2Params():
+            return open_nyuv2(params, raw)
+        case PascalContextParams():
+            return open_pascal_context(params, raw)
