@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
+SMALL = ("data", "demo", "matlab", "coco")
+
 
 def declared(*extras: str) -> set[str]:
     """Packages of the library and of extras, on the machines that images are for."""
@@ -26,11 +28,11 @@ def in_image(name: str) -> set[str]:
 
 
 def test_the_small_image_holds_what_ingest_and_synthesize_need():
-    assert in_image("small") == declared("data", "demo")
+    assert in_image("small") == declared(*SMALL)
 
 
 def test_the_large_image_holds_what_a_network_needs():
-    assert in_image("large") == declared("data", "demo", "train", "onnx", "onnx-gpu")
+    assert in_image("large") == declared(*SMALL, "train", "onnx", "onnx-gpu")
 
 
 @pytest.mark.parametrize("name", ["small", "large"])

@@ -31,7 +31,7 @@ from inverseform.data.coco_annotations import Annotation, Index, load, run_lengt
 from inverseform.data.dataset import Dataset, Reading, decode_image, open_picture
 from inverseform.data.label_maps import check_size
 from inverseform.data.layout import LayoutError
-from inverseform.data.voc import colour
+from inverseform.data.voc_colours import voc_colours
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError, Settings
 
@@ -188,7 +188,7 @@ def open_coco(params: CocoParams, raw: Path) -> Dataset:
         # A file that serves for two splits is told once.
         raise LayoutError(list(dict.fromkeys(problems)))
     expected = {split: n for split, part in parts.items() if (n := EXPECTED.get(indices[part.annotations].path.name))}
-    return Dataset("coco", classes, tuple(map(colour, range(len(classes)))), splits, expected=expected)
+    return Dataset("coco", classes, voc_colours(len(classes)), splits, expected=expected)
 
 
 def _need_pycocotools() -> None:

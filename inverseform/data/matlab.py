@@ -18,7 +18,7 @@ def read_mat(path: Path, *names: str) -> tuple[Any, ...]:
         from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
     except ImportError as error:
-        raise InputError(f'{path}: is read by scipy, which is missing; pip install "inverseform[multitask]"') from error
+        raise InputError(f'{path}: is read by scipy, which is missing; pip install "inverseform[matlab]"') from error
     # What scipy raises for a damaged file depends on where the damage is.
     damaged = (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
     try:

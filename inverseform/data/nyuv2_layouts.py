@@ -154,7 +154,7 @@ def _official(path: Path, number: int, classes: Integer[np.ndarray, "895"]) -> F
     try:
         import h5py
     except ImportError as error:
-        raise InputError(f'{path}: is read by h5py, which is missing; pip install "inverseform[multitask]"') from error
+        raise InputError(f'{path}: is read by h5py, which is missing; pip install "inverseform[matlab]"') from error
     try:
         with h5py.File(path, "r") as file:
             found = {name: file[name] for name in ("images", "labels", "depths")}

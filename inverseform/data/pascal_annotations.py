@@ -65,7 +65,7 @@ def edges(values: Integer[np.ndarray, "height width"]) -> UInt8[np.ndarray, "1 h
         from skimage.morphology import thin
     except ImportError as error:
         raise InputError(
-            'edges are thinned by the package scikit-image, which is missing; pip install "inverseform[multitask]"'
+            'edges are thinned by the package scikit-image, which is missing; pip install "inverseform[matlab]"'
         ) from error
     # Beyond the frame the image goes on as its mirror image, the frame itself not repeated.
     padded = np.pad(values.astype(np.int32), 1, mode="reflect")

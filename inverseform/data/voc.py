@@ -23,6 +23,7 @@ from inverseform.data.dataset import Colour, Dataset, Reading, decode_image
 from inverseform.data.label_maps import check_size
 from inverseform.data.label_settings import LabelSettings
 from inverseform.data.layout import LayoutError, files
+from inverseform.data.voc_colours import voc_colours
 from inverseform.settings import Settings
 
 CLASSES = (
@@ -60,7 +61,7 @@ class VocParams(Settings):
         """How the label maps are read."""
         if self.palette is not None:
             return self.palette
-        colours = tuple(colour(number) for number in range(len(CLASSES)))
+        colours = voc_colours(len(CLASSES))
         return LabelSettings(label_format="ids", classes=CLASSES, colours=colours, ignore_index=VOID)
 
 
@@ -84,18 +85,6 @@ class VocSource:
         labels = self.coding.read(self.label)
         check_size(self.label, labels.shape, image=self.image, pixels=image.shape)
         return Reading(encoded, image, labels)
-
-
-def colour(number: int) -> Colour:
-    """The colour of a class in VOC's palette: bit b of red, green and blue, from the top, is bit 3 b, + 1, + 2 of it.
-
-    >>> colour(1), colour(15), colour(255)
-    ((128, 0, 0), (192, 128, 128), (224, 224, 192))
-    """
-    red, green, blue = (
-        sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)
-    )
-    return red, green, blue
 
 
 def open_voc(params: VocParams, raw: Path) -> Dataset:

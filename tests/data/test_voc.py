@@ -3,7 +3,8 @@ import pytest
 from inverseform.data import VocParams, open_dataset
 from inverseform.data.label_settings import LabelSettings
 from inverseform.data.layout import LayoutError
-from inverseform.data.voc import CLASSES, colour
+from inverseform.data.voc import CLASSES
+from inverseform.data.voc_colours import voc_colours
 from inverseform.settings import InputError
 from tests.data.miniatures import voc as miniature
 from tests.data.miniatures.read_back import check_labels, read_back
@@ -24,8 +25,8 @@ def folder(tmp_path):
 
 
 def test_the_colours_are_those_of_the_devkit():
-    assert [colour(number) for number in range(256)] == miniature.palette()
-    assert colour(255) == (224, 224, 192) and len(CLASSES) == 21
+    assert list(voc_colours(256)) == miniature.palette()
+    assert voc_colours(256)[255] == (224, 224, 192) and len(CLASSES) == 21
 
 
 @pytest.mark.parametrize(("labels", "train"), [("SegmentationClass", "train"), ("SegmentationClassAug", "trainaug")])
