@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from inverseform.data.dataset import Colour, Dataset, Reading, decode_image
+from inverseform.data.dataset import Dataset, Reading, decode_image
 from inverseform.data.label_maps import check_size
 from inverseform.data.label_settings import LabelSettings
 from inverseform.data.layout import LayoutError, files
