@@ -115,7 +115,7 @@ def opened(folder: Path, size: int, batch: int) -> Bench:
         drawn = {"name": "procedural", "train": SCENES, "val": 1, "test": 1, "size": [size, size], "seed": 0}
         made = load_section(Path("params.yaml"), "ingest", IngestParams, overrides=json.dumps({"data": drawn}))
         (folder / "raw").mkdir()
-        ingest(made, raw=folder / "raw", samples=samples)
+        ingest(made, raw=folder / "raw", samples=samples, checkpoints=folder / "ingest")
     return Bench(params, SampleStore.open(samples), launch(params.machine), folder)
 
 

@@ -57,8 +57,14 @@ def main() -> None:
     scenes, others, segmenter = work / "scenes", work / "others", work / "segmenter"
     predicted, pairs, net = work / "predicted", work / "pairs", work / "inverse_net"
 
-    run("components.ingest", scenes, *_settings(), "--raw", work / "raw", "--samples", scenes)
-    run("components.ingest", others, *_settings(OTHERS), "--raw", work / "raw", "--samples", others)
+    run(
+        "components.ingest", scenes, *_settings(), "--raw", work / "raw", "--samples", scenes,
+        "--checkpoints", work / "checkpoints",
+    )  # fmt: skip
+    run(
+        "components.ingest", others, *_settings(OTHERS), "--raw", work / "raw", "--samples", others,
+        "--checkpoints", work / "checkpoints",
+    )  # fmt: skip
     run(
         "components.train_segmentation", segmenter, *_settings(SEGMENTER), "--samples", others,
         "--inverse-net", PRETRAINED, "--segmenter", segmenter, "--metrics", work / "segmenter.json",

@@ -19,6 +19,7 @@ from inverseform import params
 from inverseform.data import Dataset, open_dataset
 from inverseform.data.layout import LayoutError
 from inverseform.data.survey import SplitSurvey, Survey, edged, spread, survey
+from inverseform.location import locate
 from inverseform.settings import InputError
 
 GRID = Path("reports/ingest/grid.png")
@@ -37,14 +38,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="look at the data set, and write nothing but a picture")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings (default: %(default)s)")
     parser.add_argument("--overrides", default="{}", metavar="JSON", help="settings to change, of ingest's section")
-    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="the data set (default: %(default)s)")
-    parser.add_argument("--samples", type=Path, help="taken as ingest takes it, and left alone")
+    parser.add_argument("--raw", default="data/raw", help="the data set, a path or a URL (default: %(default)s)")
+    for name in ("--samples", "--checkpoints"):
+        parser.add_argument(name, type=Path, help="taken as ingest takes it, and left alone")
     parser.add_argument("--grid", type=Path, default=GRID, help="the picture (default: %(default)s)")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         settings = params.load_section(given.params, "ingest", IngestParams, overrides=given.overrides)
-        found = check(settings, raw=given.raw, grid=given.grid)
+        found = check(settings, raw=locate(given.raw), grid=given.grid)
     except LayoutError as error:
         sys.exit(_refused(error.problems))
     except InputError as error:

@@ -1,32 +1,33 @@
-"""Ingest: a data set to Parquet shards of samples with their boundary maps."""
+"""Stage 1: a data set to Parquet shards of samples with their boundary maps.
+
+`--checkpoints` keeps each shard as soon as it is whole, so that a run which was ended in any way goes on from there.
+On several machines, `--shard I --of N` makes each N-th of them from the I-th on, counted from 0, into a `--checkpoints`
+that all share; the stage itself then has nothing left to do but to put them together. What comes out is the same to the
+byte. `--verify --samples DIR` reads all that is there against the checksums.
+"""
 
 import runpy
+import shutil
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import torch
 from pydantic import Field
 
 from components import stage
+from components.processes import Spread, processes
 from components.progress import track
-from components.stage import Input, Output, Report
-from inverseform.boundary import BoundaryParams, boundaries
+from components.sample_shards import PARTIAL, Receipt, Work, encode, make, put, whole
+from components.shard_plan import Job, Plan, find_plan, inputs_of, probes, write_plan
+from components.stage import Input, Number, Output, Report, Scratch, Shared
+from inverseform.boundary import BoundaryParams
 from inverseform.data import DataParams, Dataset, open_dataset
 from inverseform.data.dataset import Source
-from inverseform.data.sample_store import DatasetInfo, write_info, write_samples
-from inverseform.data.stored_sample import StoredSample, stored
-from inverseform.sample import IGNORE_INDEX
-from inverseform.settings import Settings
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-AHEAD = 2
-"""Samples in flight for each worker: one in work, one ready."""
+from inverseform.data.description import FORMAT
+from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info
+from inverseform.settings import InputError, Settings
 
 
 class IngestParams(Settings):
@@ -35,19 +36,27 @@ class IngestParams(Settings):
     data: DataParams
     boundary: BoundaryParams
     workers: int = Field(ge=1)
-    """Samples decoded at the same time."""
+    """Processes, each of which makes a shard at a time."""
     shard_mib: int = Field(ge=1)
-    """Size of a shard, in MiB."""
+    """Size of a shard, in MiB, as a few samples tell it beforehand; 64 to 256 suit disks and object stores."""
 
 
-def ingest(params: IngestParams, *, raw: Input, samples: Output) -> Report:
+def ingest(params: IngestParams, *, raw: Input, samples: Output, checkpoints: Scratch) -> Report:
     """Read a data set, make its boundary maps (sec. 3.5), and write both as Parquet shards.
 
-    Memory does not grow with the data set: a few samples are in flight, and one row group is kept.
+    Memory does not grow with the data set: each process holds one sample, and one row group.
     """
     start = time.monotonic()
     dataset = open_dataset(params.data, raw)
-    tally = write_dataset(dataset, params, samples)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    # What killed runs had in work; no other run writes here now.
+    for left in checkpoints.glob(f"{PARTIAL}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    receipts = make_shards(dataset, params, raw, checkpoints)
+    _put_together(dataset, params, receipts, checkpoints, samples)
+    tally = Counter[str]()
+    for receipt in receipts.values():
+        tally.update(pixels=receipt.pixels, ignored=receipt.ignored, boundary=receipt.boundary)
     return {
         "images": sum(map(len, dataset.splits.values())),
         **{f"{split}_images": len(sources) for split, sources in dataset.splits.items()},
@@ -57,13 +66,77 @@ def ingest(params: IngestParams, *, raw: Input, samples: Output) -> Report:
     }
 
 
-def write_dataset(dataset: Dataset, params: IngestParams, folder: Path) -> Counter[str]:
-    """Write all splits of a data set to a new folder; how many pixels there were, and of which kind.
+def shard(params: IngestParams, *, raw: Input, checkpoints: Shared, shard: Number = None, of: Number = None) -> Report:
+    """Make each `of`-th shard from the `shard`-th on, counted from 0; for one of several machines."""
+    start = time.monotonic()
+    if shard is None or of is None or not 0 <= shard < of:
+        raise InputError(
+            f"--shard {shard} --of {of}: the shard is 0 to one less than --of; write --shard 0 --of 8, say"
+        )
+    dataset = open_dataset(params.data, raw)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    receipts = make_shards(dataset, params, raw, checkpoints, part=slice(shard, None, of))
+    images = sum(receipt.digest.samples for receipt in receipts.values())
+    return {"shards": len(receipts), "images": images, "seconds": time.monotonic() - start}
+
+
+def verify(params: IngestParams, *, samples: Input) -> Report:
+    """Read all shards of a folder and compare each with its checksum."""
+    start = time.monotonic()
+    store = SampleStore.open(samples, verify=True)
+    return {"images": sum(store.info.counts.values()), "seconds": time.monotonic() - start}
+
+
+def make_shards(
+    dataset: Dataset, params: IngestParams, raw: Path, folder: Path, *, part: slice = slice(None)
+) -> dict[Job, Receipt]:
+    """Make the shards of a data set that are not there yet; the receipts of all, or of a part of them.
 
     Raises:
-        InputError: A file of the data set is damaged, or does not fit the others.
+        InputError: A file of the data set is damaged, or the folder has shards of another run.
     """
-    info = DatasetInfo(
+    info = describe(dataset, params)
+    settings = {
+        "version": FORMAT.version,
+        "data": params.data.model_dump(mode="json"),
+        "shard_mib": params.shard_mib,
+        "info": info.model_dump(mode="json"),
+    }
+    inputs = inputs_of(dataset, raw)
+    plan = find_plan(folder, settings, inputs)
+    with processes(params.workers) as spread:
+        if plan is None:
+            plan = Plan(settings=settings, inputs=inputs, sizes=shard_sizes(dataset, params, spread))
+            write_plan(folder, plan)
+        jobs = plan.jobs(dataset)[part]
+        found = {job: receipt for job in jobs if (receipt := whole(folder, job))}
+        # The largest first, so that no process has a long one left when the others are done.
+        left = sorted((job for job in jobs if job not in found), key=lambda job: job.first - job.last)
+        works = [Work(job, list(dataset.splits[job.split][job.first : job.last]), info, folder) for job in left]
+        found |= dict(track(spread(_made, works), description="shard", total=len(jobs), done=len(found)))
+    return {job: found[job] for job in jobs}
+
+
+def shard_sizes(dataset: Dataset, params: IngestParams, spread: Spread) -> dict[str, int]:
+    """Samples in a shard of each split, from the bytes of some that are spread evenly over it."""
+    probed = {split: probes(list(sources)) for split, sources in dataset.splits.items()}
+    size = partial(_size, boundary=params.boundary, classes=len(dataset.classes))
+    chosen = [(split, source) for split, sources in probed.items() for source in sources]
+    totals = Counter[str]()
+    for split, found in spread(size, chosen):
+        totals[split] += found
+    sizes = {}
+    for split, sources in probed.items():
+        count = len(dataset.splits[split])
+        shards = max(1, round(count * totals[split] / max(1, len(sources)) / (params.shard_mib << 20)))
+        # Even, rather than full ones and a rest.
+        sizes[split] = -(-count // shards)
+    return sizes
+
+
+def describe(dataset: Dataset, params: IngestParams) -> DatasetInfo:
+    """What holds for all samples of a data set."""
+    return DatasetInfo(
         source=dataset.name,
         classes=dataset.classes,
         colours=dataset.colours,
@@ -71,57 +144,27 @@ def write_dataset(dataset: Dataset, params: IngestParams, folder: Path) -> Count
         tasks=dataset.tasks,
         counts={split: len(sources) for split, sources in dataset.splits.items()},
     )
-    tally: Counter[str] = Counter()
 
-    def encode(source: Source) -> tuple[StoredSample, Counter[str]]:
-        return _encode(source, params, num_classes=len(dataset.classes))
 
-    def counted(sources: Iterable[Source]) -> Iterator[StoredSample]:
-        for sample, pixels in in_order(encode, sources, workers=params.workers):
-            tally.update(pixels)
-            yield sample
-
-    folder.mkdir(parents=True)
-    for split, sources in dataset.splits.items():
-        shown = track(counted(sources), description=f"ingest {split}", total=len(sources))
-        write_samples(folder, info, split, shown, shard_bytes=params.shard_mib << 20)
+def _put_together(
+    dataset: Dataset, params: IngestParams, receipts: dict[Job, Receipt], checkpoints: Path, samples: Path
+) -> None:
+    samples.mkdir(parents=True)
+    digests = {split: [] for split in dataset.splits}
+    for job, receipt in receipts.items():
+        put(checkpoints / receipt.digest.name, samples)
+        digests[job.split].append(receipt.digest)
     # Last: a folder with a description is one with all its shards.
-    write_info(folder, info)
-    return tally
+    write_info(samples, describe(dataset, params), digests)
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
-    """Map by threads, results in the order of the items, and never more than AHEAD items for each worker in flight.
-
-    Threads are enough: PIL and torch let go of the interpreter while they work.
-    """
-    pending: deque[Future[Result]] = deque()
-    # One thread of torch's in each: with more they wait for each other, on busy cores for ten times the work itself.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) == AHEAD * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            # After an error the rest need not be done.
-            for future in pending:
-                future.cancel()
+def _made(work: Work) -> tuple[Job, Receipt]:
+    return work.job, make(work)
 
 
-def _encode(source: Source, params: IngestParams, *, num_classes: int) -> tuple[StoredSample, Counter[str]]:
-    reading = source.read()
-    labels = torch.from_numpy(reading.labels)
-    boundary, valid = boundaries(
-        labels[None], num_classes=num_classes, operator=params.boundary.operator, radius=params.boundary.radius
-    )
-    pixels = Counter(
-        pixels=labels.numel(), ignored=int((labels == IGNORE_INDEX).sum()), boundary=int(boundary.sum().item())
-    )
-    # From here on only the encoded bytes live; the arrays go with this frame.
-    return stored(source.name, reading, boundary[0], valid[0]), pixels
+def _size(chosen: tuple[str, Source], *, boundary: BoundaryParams, classes: int) -> tuple[str, int]:
+    split, source = chosen
+    return split, encode(source, boundary, classes=classes)[0].size
 
 
 if __name__ == "__main__":
@@ -129,4 +172,4 @@ if __name__ == "__main__":
         # By its name: what it draws with is no part of what makes samples, and a change there makes none anew.
         runpy.run_module("components.check", run_name="__main__")
     else:
-        stage.main(ingest)
+        stage.main(ingest, shard, verify)

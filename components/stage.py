@@ -30,23 +30,31 @@ from typing import Annotated, Any, Literal, NoReturn, TextIO
 from components import ranks
 from components.executor import Executor
 from inverseform import params
+from inverseform.location import locate
 from inverseform.settings import InputError, Settings
 
 Input = Annotated[Path, "input"]
-"""A file or folder that the stage reads."""
+"""A file or folder that the stage reads; a URL that fsspec knows where the stage can read from one."""
 Output = Annotated[Path, "output"]
 """A file or folder that the stage makes."""
 Scratch = Annotated[Path, "scratch"]
 """A folder for checkpoints, which outlives an interrupted run and is emptied by a finished one."""
 Extra = Annotated[Path | None, "extra"]
 """A file or folder that the stage reads if it is named; of the command line alone, as neither graph has such edges."""
+Shared = Annotated[Path, "shared"]
+"""A folder that several runs fill at the same time, each with files of its own: it is neither locked nor emptied."""
+Number = Annotated[int | None, "number"]
+"""A whole number of the command line alone."""
 Report = dict[str, Any]
 """The figures of a run, by name: scalars, which become KFP metrics and output parameters."""
 
 log = logging.getLogger("inverseform")
 
 
-def ports(function: Callable[..., Report], kind: Literal["input", "output", "scratch", "extra"]) -> list[str]:
+Kind = Literal["input", "output", "scratch", "extra", "shared", "number"]
+
+
+def ports(function: Callable[..., Report], kind: Kind) -> list[str]:
     """Names of the parameters of a stage that are of one kind, in the order of its signature."""
     hints = typing.get_type_hints(function, include_extras=True)
     return [name for name, hint in hints.items() if kind in getattr(hint, "__metadata__", ())]
@@ -67,7 +75,9 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
     signal.signal(signal.SIGTERM, _terminate)
     try:
         chosen = next((part for part in parts if f"--{part.__name__}" in sys.argv), function)
-        argv = [word for word in sys.argv[1:] if chosen is function or word != f"--{chosen.__name__}"]
+        # The word chooses the part, and may also be an argument of it: --shard 3.
+        word = None if chosen is function or chosen.__name__ in ports(chosen, "number") else f"--{chosen.__name__}"
+        argv = [given for given in sys.argv[1:] if given != word]
         settings, paths, executor = _arguments(chosen, argv, section=function.__name__)
         report = run(chosen, settings, paths)
         if executor is not None and ranks.is_first():
@@ -83,7 +93,7 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
     log.info("%s: %s", function.__name__, ", ".join(figures) or "done")
 
 
-def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str, Path]) -> Report:
+def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str, Any]) -> Report:
     """Call a stage so that its outputs appear whole or not at all.
 
     Of several processes only the first makes them, and need make them. A scratch folder is the same for all: the first
@@ -92,7 +102,7 @@ def run(function: Callable[..., Report], settings: Settings, paths: Mapping[str,
     Args:
         function: The stage.
         settings: Its section of params.yaml.
-        paths: A path for every input, output and scratch folder of its signature.
+        paths: A path for every input, output, scratch and shared folder of its signature, and its numbers.
 
     Raises:
         FileNotFoundError: An input does not exist.
@@ -143,16 +153,16 @@ def digest(path: Path) -> str:
 
 def _arguments(
     function: Callable[..., Report], argv: list[str], *, section: str
-) -> tuple[Settings, dict[str, Path], Executor | None]:
+) -> tuple[Settings, dict[str, Any], Executor | None]:
     """Settings, paths and, under KFP, the executor input."""
     parser = _Parser(description=inspect.getdoc(function))
     parser.add_argument("--executor-input", help="the JSON that Kubeflow Pipelines hands over, instead of all others")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings (default: %(default)s)")
     parser.add_argument("--overrides", default="{}", metavar="JSON", help="settings to change, of this stage's section")
-    names = [*ports(function, "input"), *ports(function, "output"), *ports(function, "scratch")]
-    extra = ports(function, "extra")
-    for name in [*names, *extra]:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=Path)
+    read, made = ports(function, "input"), [n for k in ("output", "scratch", "shared") for n in ports(function, k)]
+    names, extra, numbers = [*read, *made], ports(function, "extra"), ports(function, "number")
+    for name in [*names, *extra, *numbers]:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int if name in numbers else str)
     given = parser.parse_args(argv)
     settings = typing.get_type_hints(function)["params"]
     if given.executor_input:
@@ -166,9 +176,19 @@ def _arguments(
         parser.error(f"{', '.join(missing)} missing: say where to read and write")
     return (
         params.load_section(given.params, section, settings, overrides=given.overrides),
-        {name: path for name in [*names, *extra] if (path := getattr(given, name)) is not None},
+        {
+            name: word if name in numbers else _folder(word) if name in made else locate(word)
+            for name in [*names, *extra, *numbers]
+            if (word := getattr(given, name)) is not None
+        },
         None,
     )
+
+
+def _folder(text: str) -> Path:
+    if "://" in text:
+        raise InputError(f"{text}: a stage writes to local paths alone; write to one, and copy it there afterwards")
+    return Path(text)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -68,7 +68,7 @@ def _stage(name: str) -> dsl.ContainerSpec:
 
 
 @dsl.container_component
-def ingest(params: str, raw: Input[Artifact], samples: Output[Dataset]) -> dsl.ContainerSpec:
+def ingest(params: str, checkpoints: str, raw: Input[Artifact], samples: Output[Dataset]) -> dsl.ContainerSpec:
     """A data set to samples: images, labels and boundary maps."""
     return _stage("ingest")
 
@@ -159,7 +159,7 @@ def pipeline(site: Site) -> BaseComponent:
     ) -> None:
         # Imported once per address: other data needs another address, or the cache gives what came of the old.
         found = dsl.importer(artifact_uri=raw, artifact_class=Artifact).set_display_name("raw")
-        ingested = ingest(params=ingest_params, raw=found.output)
+        ingested = ingest(params=ingest_params, checkpoints="/checkpoints/ingest", raw=found.output)
         samples = ingested.outputs["samples"]
         synthesized = synthesize(params=synthesize_params, samples=samples)
         inverse = train_inverse(
@@ -197,7 +197,8 @@ def _place(task: dsl.PipelineTask, site: Site) -> None:
     task.set_retry(num_retries=needs.retries, backoff_duration="60s", backoff_max_duration="600s")
     if stage in site.gpu_stages:
         task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
-    if stage.startswith("train_"):
+    if stage == "ingest" or stage.startswith("train_"):
         kubernetes.mount_pvc(task, pvc_name=site.claim, mount_path="/checkpoints")
+    if stage.startswith("train_"):
         # torch's processes hand tensors over in shared memory, of which a pod has 64 MB by default.
         kubernetes.empty_dir_mount(task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="8Gi")

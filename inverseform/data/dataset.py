@@ -48,7 +48,7 @@ class Source(Protocol):
         ...
 
     def read(self) -> Reading:
-        """Read and check it; called from several threads at once, for different sources."""
+        """Read and check it; a source is sent to another process for that, so it holds names, and no open files."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The sample store: what ingest writes, and what the other stages read samples from, in any order.
 
-A folder with the Parquet shards of each split and, written last, dataset.json. Its rows are those of `stored_sample`.
+A folder with the Parquet shards of each split and, written last, dataset.json, which lists them with their checksums.
+Its rows are those of `stored_sample`.
 """
 
 import threading
@@ -12,62 +13,48 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import NonNegativeInt, ValidationError
 
-from inverseform.boundary import BoundaryParams
-from inverseform.data.dataset import Colour
-from inverseform.data.shards import Shard, ShardFormat, ShardWriter, open_shard, shards
+from inverseform.data.description import FORMAT, INFO, DatasetInfo, read_description, write_info
+from inverseform.data.digest import check_digest
+from inverseform.data.shards import Shard, ShardWriter, open_shard
 from inverseform.data.stored_sample import SCHEMA, Maps, StoredSample, decoded, decoded_maps
+from inverseform.data.tasks import TASKS
+from inverseform.location import locate
 from inverseform.sample import Sample
-from inverseform.settings import InputError, Settings
+from inverseform.settings import InputError
 
-FORMAT = ShardFormat("samples", 3, "ingest")
-INFO = "dataset.json"
-# A shuffled read decompresses a whole group for one sample: small groups, but not one footer entry a sample.
-GROUP_SAMPLES = 8
+__all__ = ["FORMAT", "DatasetInfo", "SampleStore", "write_info", "write_samples"]
+
+# Read whole for any sample in it, so a shuffled read fetches as many; but each costs the footer of its shard 2 kB.
+GROUP_SAMPLES = 2
 GROUP_BYTES = 4 << 20
-"""A row group ends at so many samples or bytes, whichever comes first: it is read whole for any sample in it."""
+"""A row group ends at so many samples or bytes, whichever comes first, and never holds more in memory."""
 # A few readers in order, each in a group of its own; 4 MB each.
 _CACHED_GROUPS = 4
 _SEGMENTATION = ("name", "height", "width", "class_pixels", "image", "labels", "boundary", "prediction")
 """Columns that every sample is read with; those of other tasks are read when they are asked for."""
-
-
-class DatasetInfo(Settings):
-    """What holds for all samples of a store."""
-
-    source: str
-    """Which reader they came through."""
-    classes: tuple[str, ...]
-    """Names by class id."""
-    colours: tuple[Colour, ...]
-    """One per class, for pictures."""
-    boundary: BoundaryParams
-    """How the boundary maps were made."""
-    tasks: tuple[str, ...] = ()
-    """Tasks beside segmentation that the samples have targets for."""
-    counts: dict[str, NonNegativeInt]
-    """Samples in each split."""
+_COMPRESSED = ("image", "labels", "boundary", "prediction")
 
 
 def write_samples(
-    folder: Path, info: DatasetInfo, split: str, samples: Iterable[StoredSample], *, shard_bytes: int
+    folder: Path, info: DatasetInfo, split: str, samples: Iterable[StoredSample], *, shard_bytes: int, first: int = 0
 ) -> None:
-    """Write one split; samples are let go of row group by row group.
+    """Write one split, or its shards from a number on; samples are let go of row group by row group.
 
     Raises:
         OSError: The disk is full, say.
+        ValueError: A sample has a target of a task that is not among those of the data set.
     """
-    settings = info.model_dump(mode="json")
-    with ShardWriter(folder, split, SCHEMA, format=FORMAT, settings=settings, shard_bytes=shard_bytes) as writer:
+    columns = [field for field in SCHEMA if field.name not in TASKS or field.name in info.tasks]
+    schema = pa.schema(columns)
+    # Pictures and maps are compressed already; a shuffled read would decompress a whole group for one of them.
+    compression = {name: "none" if name in _COMPRESSED else "zstd" for name in schema.names}
+    with ShardWriter(
+        folder, split, schema, format=FORMAT, settings=info.model_dump(mode="json"), shard_bytes=shard_bytes,
+        first=first, compression=compression,
+    ) as writer:  # fmt: skip
         for group in _groups(samples):
-            columns = dict(zip(StoredSample._fields, map(list, zip(*group, strict=True)), strict=True))
-            writer.write(pa.table(columns, schema=SCHEMA))
-
-
-def write_info(folder: Path, info: DatasetInfo) -> None:
-    """Write dataset.json, which says that all shards are there."""
-    (folder / INFO).write_text(info.model_dump_json(indent=1) + "\n")
+            writer.write(_table(group, schema))
 
 
 class SampleStore:
@@ -86,31 +73,36 @@ class SampleStore:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, folder: str | Path) -> "SampleStore":
-        """Open a folder and check that it is whole.
+    def open(cls, folder: str | Path, *, verify: bool = False) -> "SampleStore":
+        """Open a folder and check that it is whole: names, sizes and footers of its shards.
+
+        Args:
+            folder: A path, or a URL that fsspec knows.
+            verify: Whether to read all shards and compare their SHA-256.
 
         Raises:
             FileNotFoundError: There is no such folder.
             InputError: It is not what ingest writes, or not all of it.
         """
-        folder = Path(folder)
+        folder = locate(folder)
         if not folder.is_dir():
             raise FileNotFoundError(2, f"no such folder; run `dvc repro {FORMAT.stage}`", str(folder))
         # Without the description the shards may be those of a run that was cut off: it is written last.
-        info = _read_info(folder)
-        settings = info.model_dump(mode="json")
-        splits = {
-            split: [open_shard(path, format=FORMAT, settings=settings) for path in shards(folder, split)]
-            for split in info.counts
-        }
-        for split, count in info.counts.items():
+        said = read_description(folder)
+        settings = said.info.model_dump(mode="json")
+        splits: dict[str, list[Shard]] = {}
+        for split, listed in said.shards.items():
+            for digest in listed:
+                check_digest(folder / digest.name, digest, stage=FORMAT.stage, full=verify)
+            splits[split] = [open_shard(folder / d.name, format=FORMAT, settings=settings) for d in listed]
+        for split, count in said.info.counts.items():
             found = sum(sum(shard.groups) for shard in splits[split])
             if found != count:
                 raise InputError(
                     f"{folder}: its {split} shards hold {found} samples and {INFO} counts {count}; delete {folder} and "
                     f"run `dvc repro {FORMAT.stage}`"
                 )
-        return cls(folder, info, splits)
+        return cls(folder, said.info, splits)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Open files and locks cannot be sent to another process; a folder's name can.
@@ -150,7 +142,7 @@ class SampleStore:
             IndexError: There is none of that index.
             InputError: Its shard is damaged.
         """
-        return StoredSample(**self._row(split, index, StoredSample._fields))
+        return StoredSample(**self._row(split, index, (*_SEGMENTATION, *self.info.tasks)))
 
     def class_pixels(self, split: str) -> list[list[int]]:
         """Pixels of each class in every sample, by its index; no picture is touched."""
@@ -203,10 +195,9 @@ def _groups(samples: Iterable[StoredSample]) -> Iterator[list[StoredSample]]:
         yield group
 
 
-def _read_info(folder: Path) -> DatasetInfo:
-    path = folder / INFO
-    try:
-        return DatasetInfo.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError) as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else "is not what ingest writes"
-        raise InputError(f"{path}: {what}; delete {folder} and run `dvc repro {FORMAT.stage}`") from error
+def _table(group: list[StoredSample], schema: pa.Schema) -> pa.Table:
+    columns = dict(zip(StoredSample._fields, map(list, zip(*group, strict=True)), strict=True))
+    for task in [task for task in TASKS if task not in schema.names]:
+        if any(target is not None for target in columns.pop(task)):
+            raise ValueError(f"sample {group[0].name} or one after it has a target of {task}: name it in Dataset.tasks")
+    return pa.table(columns, schema=schema)

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple
 
@@ -75,6 +75,7 @@ class ShardWriter:
         settings: What they are made with; anything JSON can hold.
         shard_bytes: Size at which the next shard begins.
         first: Number of the first shard.
+        compression: By the name of each column; Zstandard for all by default.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class ShardWriter:
         settings: Mapping[str, Any],
         shard_bytes: int,
         first: int = 0,
+        compression: Mapping[str, str] | None = None,
     ) -> None:
         # Sorted below, so that equal settings give equal bytes.
         header = {"format": format.name, "version": format.version, "settings": settings}
         self._schema = schema.with_metadata({_HEADER: json.dumps(header, sort_keys=True).encode()})
         self._folder, self._split, self._number = folder, split, first
         self._shard_bytes = shard_bytes
+        self._compression: Any = compression or "zstd"
         self._file: BinaryIO | None = None
         self._writer: pq.ParquetWriter | None = None
 
@@ -126,8 +129,8 @@ class ShardWriter:
                 self._file = self.path.open("wb")
                 # Neither a dictionary nor statistics are of use for encoded images, and both cost memory.
                 self._writer = pq.ParquetWriter(
-                    self._file, self._schema, compression="zstd", use_dictionary=False, write_statistics=False,
-                    write_page_checksum=True,
+                    self._file, self._schema, compression=self._compression, use_dictionary=False,
+                    write_statistics=False, write_page_checksum=True,
                 )  # fmt: skip
             self._writer.write_table(table, row_group_size=len(table))
             # What was written, not the size of the tables: how far they compress is not known before.
@@ -186,7 +189,9 @@ def open_shard(path: Path, *, format: ShardFormat, settings: Mapping[str, Any] |
     """
     # The footer lies at the end, so a file that was cut short anywhere fails here.
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        # By its name where it has one here: Arrow then reads by itself, without the interpreter.
+        opened = path if isinstance(path, PurePath) else path.open("rb")
+        file = pq.ParquetFile(opened, page_checksum_verification=True)
     except FileNotFoundError:
         raise FileNotFoundError(2, f"no such shard; run `dvc repro {format.stage}`", str(path)) from None
     except (OSError, pa.ArrowException) as error:

@@ -378,3 +378,66 @@ def test_an_unknown_store_is_refused_by_its_address(toy):
     given = executor_input(toy, lambda place: f"ftp://host{place}")
     status, log = finish(start(toy, "--executor-input", json.dumps(given)))
     assert status == 2 and log.startswith(f"error: artifact URI ftp://host{toy}/raw: the schemes are gs, s3, minio")
+
+
+PARTS = '''
+"""A stage with a part for one of several machines."""
+from components import stage
+from components.stage import Input, Number, Output, Report, Shared
+from inverseform.settings import Settings
+
+
+class ToyParams(Settings):
+    text: str
+
+
+def evaluate(params: ToyParams, *, raw: Input, samples: Output) -> Report:
+    """Copy."""
+    samples.write_text(params.text + (raw / "one").read_text())
+    return {}
+
+
+def part(params: ToyParams, *, raw: Input, shares: Shared, part: Number = None, of: Number = None) -> Report:
+    """A share of it."""
+    shares.mkdir(exist_ok=True)
+    (shares / f"{part} of {of}").write_text(params.text)
+    return {}
+
+
+if __name__ == "__main__":
+    stage.main(evaluate, part)
+'''
+
+
+@pytest.fixture
+def parts(tmp_path):
+    (tmp_path / "toy.py").write_text(PARTS)
+    (tmp_path / "params.yaml").write_text("evaluate: {text: a}")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "one").write_text("b")
+
+    def call(*words: str):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [sys.executable, "toy.py", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    return call
+
+
+def test_a_part_takes_numbers_and_shares_a_folder_which_stays(parts, tmp_path):
+    for number in "01":
+        done = parts("--part", number, "--of", "2", "--raw", "raw", "--shares", "shares")
+        assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "shares").iterdir()) == ["0 of 2", "1 of 2"]
+    assert not list(tmp_path.glob(".lock*"))
+    assert parts("--part", "one", "--raw", "raw", "--shares", "shares").returncode == 2
+
+
+def test_an_input_may_be_a_url_and_an_output_may_not(parts, tmp_path):
+    done = parts("--raw", f"file://{tmp_path}/raw", "--samples", "out")
+    assert done.returncode == 0 and (tmp_path / "out").read_text() == "ab", done.stderr
+    done = parts("--raw", "raw", "--samples", "s3://bucket/out")
+    assert done.returncode == 2 and "error: s3://bucket/out: a stage writes to local paths alone" in done.stderr
+    done = parts("--raw", "s3://someone:secret@bucket/raw", "--samples", "out")
+    assert done.returncode == 2 and "which logs would keep" in done.stderr and "secret" not in done.stderr

@@ -85,7 +85,12 @@ def test_without_a_list_of_parts_the_annotations_are_looked_into(raw):
 
 def test_everything_arrives_in_the_sample_store(raw, tmp_path):
     boundary = BoundaryParams(operator="inequality", radius=1)
-    ingest(IngestParams(data=params(), boundary=boundary, workers=2, shard_mib=1), raw=raw, samples=tmp_path / "store")
+    ingest(
+        IngestParams(data=params(), boundary=boundary, workers=2, shard_mib=1),
+        raw=raw,
+        samples=tmp_path / "store",
+        checkpoints=tmp_path / "checkpoints",
+    )
     store = SampleStore.open(tmp_path / "store")
     assert store.info.tasks == TASKS and store.info.classes == CLASSES
     for split in ("train", "val", "test"):

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +13,7 @@ from inverseform.data.dataset import Reading, encode_png
 from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, write_samples
 from inverseform.data.stored_sample import stored
 from inverseform.settings import InputError
+from tests.drawn import ROOT
 
 COUNTS = {"train": 19, "val": 3}
 
@@ -80,9 +83,9 @@ def test_a_sample_without_prediction_stores_none(folder):
     assert [row is None for row in rows] == [index % 3 > 0 for index in range(COUNTS["train"])]
 
 
-def test_a_store_of_the_last_version_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(sample_store, "FORMAT", sample_store.FORMAT._replace(version=4))
-    with pytest.raises(InputError, match="holds samples of version 3 and samples of version 4 was expected"):
+def test_the_next_version_refuses_shards_of_this(folder, monkeypatch):
+    monkeypatch.setattr(sample_store, "FORMAT", sample_store.FORMAT._replace(version=5))
+    with pytest.raises(InputError, match="holds samples of version 4 and samples of version 5 was expected"):
         SampleStore.open(folder)
 
 
@@ -153,20 +156,22 @@ def test_a_description_of_another_kind_is_refused(folder):
 
 def test_a_missing_shard_is_noticed(folder):
     max(folder.glob("train-*.parquet")).unlink()
-    with pytest.raises(InputError, match=r"its train shards hold \d+ samples and dataset\.json counts 19; delete"):
+    with pytest.raises(InputError, match=r"train-\d+\.parquet: is missing; delete .* and run `dvc repro ingest`"):
         SampleStore.open(folder)
 
 
 def test_a_shard_cut_short_is_noticed_on_opening(folder):
     path = min(folder.glob("val-*.parquet"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"val-00000\.parquet: is cut short or not Parquet; delete .*dvc repro ingest"):
+    with pytest.raises(
+        InputError, match=r"val-00000\.parquet: has \d+ bytes and \d+ were written; delete .*dvc repro ingest"
+    ):
         SampleStore.open(folder)
 
 
 def test_shards_of_another_run_are_noticed(folder):
-    info = SampleStore.open(folder).info
-    write_info(folder, info.model_copy(update={"classes": ("a", "b", "other")}))
+    path = folder / "dataset.json"
+    path.write_text(path.read_text().replace('"c"', '"other"'))
     with pytest.raises(InputError, match="was made with classes"):
         SampleStore.open(folder)
 
@@ -190,3 +195,68 @@ def test_a_task_that_the_store_does_not_have_is_refused(folder):
 def test_the_pixels_of_each_class_are_those_of_the_labels(folder):
     found = SampleStore.open(folder).class_pixels("train")
     assert found == [[int((reading(i).labels == klass).sum()) for klass in range(3)] for i in range(COUNTS["train"])]
+
+
+def test_a_description_that_counts_other_samples_is_refused(folder):
+    path = folder / "dataset.json"
+    path.write_text(path.read_text().replace('"train": 19', '"train": 20'))
+    with pytest.raises(InputError, match="was made with counts"):
+        SampleStore.open(folder)
+
+
+def test_two_shards_that_changed_places_are_noticed_on_opening(folder):
+    one, other, *_ = sorted(folder.glob("train-*.parquet"))
+    one.rename(folder / "kept")
+    other.rename(one)
+    (folder / "kept").rename(other)
+    with pytest.raises(InputError, match=r"train-00000\.parquet: (has \d+ bytes|is another shard than was written)"):
+        SampleStore.open(folder)
+
+
+def test_one_damaged_byte_is_found_when_it_is_read_or_when_all_is_verified(folder):
+    path = min(folder.glob("train-*.parquet"))
+    data = bytearray(path.read_bytes())
+    data[data.index(reading(0).encoded) + 99] ^= 1
+    path.write_bytes(data)
+    store = SampleStore.open(folder)
+    with pytest.raises(InputError, match=r"train-00000\.parquet: is damaged in row group 0"):
+        store.sample("train", 0)
+    with pytest.raises(InputError, match=r"train-00000\.parquet: is damaged: its SHA-256 is not that"):
+        SampleStore.open(folder, verify=True)
+
+
+def test_a_whole_store_can_be_verified(folder):
+    assert SampleStore.open(folder, verify=True).size("train") == COUNTS["train"]
+
+
+def test_a_target_of_a_task_that_the_data_set_does_not_have_is_an_error(folder, tmp_path):
+    info = SampleStore.open(folder).info
+    depth = np.ones((1, *reading(1).labels.shape), dtype=np.float32)
+    row = stored("a", reading(1)._replace(targets={"depth": depth}), *maps(reading(1).labels))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match=r"has a target of depth: name it in Dataset\.tasks"):
+        write_samples(tmp_path / "other", info, "train", [row], shard_bytes=1)
+    known = info.model_copy(update={"tasks": ("depth",), "counts": {"train": 1}})
+    write_samples(tmp_path / "other", known, "train", [row], shard_bytes=1)
+    write_info(tmp_path / "other", known)
+    found = SampleStore.open(tmp_path / "other").sample("train", 0, tasks=["depth"])
+    assert found.targets["depth"].values.eq(1).all()
+
+
+def test_a_store_can_be_read_from_a_url(folder):
+    program = f"""
+import pathlib
+from inverseform.data.sample_store import SampleStore
+from inverseform.location import locate
+there = locate("memory://samples")
+there.mkdir()
+for path in pathlib.Path({str(folder)!r}).iterdir():
+    (there / path.name).write_bytes(path.read_bytes())
+here, far = SampleStore.open({str(folder)!r}), SampleStore.open("memory://samples", verify=True)
+for index in (18, 3, 0):
+    one, other = here.sample("train", index), far.sample("train", index)
+    assert one.name == other.name and one.image.equal(other.image) and one.boundary.equal(other.boundary)
+print(far.size("train"))
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (run.stdout, run.returncode) == ("19\n", 0), run.stderr

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from inverseform.data.dataset import Reading, decode_map, encode_png
+from inverseform.data.dataset import Reading, encode_png
+from inverseform.data.packed_map import unpack
 from inverseform.data.stored_sample import SCHEMA, StoredSample, decoded, decoded_maps, stored
 from inverseform.data.tasks import TASKS
 from inverseform.settings import InputError
@@ -38,8 +39,8 @@ def test_the_image_is_kept_byte_for_byte_and_the_size_is_that_of_the_labels():
     assert kept.image == encode_png(IMAGE) and (kept.height, kept.width) == LABELS.shape
 
 
-def test_boundary_and_valid_share_one_picture():
-    bits = decode_map(row().boundary, source="x")
+def test_boundary_and_valid_share_one_map():
+    bits = unpack(row().boundary, source="x")
     assert np.array_equal(bits, (BOUNDARY + 2 * VALID)[0].numpy())
 
 
@@ -55,10 +56,10 @@ def test_the_maps_alone_are_those_of_the_whole(prediction):
 def test_a_damaged_picture_is_told_with_where_its_row_is(part):
     kept = row()
     broken = kept._replace(**{part: getattr(kept, part)[: len(getattr(kept, part)) // 2]})
-    with pytest.raises(InputError, match=r"shard 3, row 5: cannot be decoded"):
+    with pytest.raises(InputError, match=r"shard 3, row 5: (its map )?cannot be decoded"):
         decoded(broken, source="shard 3, row 5")
     if part in ("boundary", "prediction"):
-        with pytest.raises(InputError, match=r"shard 3, row 5: cannot be decoded"):
+        with pytest.raises(InputError, match=r"shard 3, row 5: (its map )?cannot be decoded"):
             decoded_maps("a", broken.boundary, broken.prediction, source="shard 3, row 5")
 
 

@@ -232,7 +232,7 @@ def test_two_stages_run_in_the_small_image_and_four_in_the_large_one(graph):
 def test_the_trainings_have_a_gpu_shared_memory_and_a_place_for_checkpoints(compiled):
     graph, platform = compiled
     mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(mounts) == {"exec-train-inverse", "exec-train-segmentation"}
+    assert set(mounts) == {"exec-ingest", "exec-train-inverse", "exec-train-segmentation"}
     for stage in ("train_inverse", "train_segmentation"):
         accelerator = container(graph, task_of(stage))["resources"]["accelerator"]
         assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "1")

@@ -10,7 +10,12 @@ from inverseform.data.sample_store import SampleStore
 def ingested(data, raw, folder):
     """The store of a data set, made by the stage."""
     boundary = BoundaryParams(operator="inequality", radius=1)
-    ingest(IngestParams(data=data, boundary=boundary, workers=2, shard_mib=1), raw=raw, samples=folder)
+    ingest(
+        IngestParams(data=data, boundary=boundary, workers=2, shard_mib=1),
+        raw=raw,
+        samples=folder,
+        checkpoints=folder.with_name(f"{folder.name}-checkpoints"),
+    )
     return SampleStore.open(folder)
 
 

@@ -11,7 +11,12 @@ from inverseform.data.sample_store import SampleStore
 def read_back(data, raw, folder):
     """The store that ingest writes of a data set."""
     boundary = BoundaryParams(operator="sobel", radius=1)
-    ingest(IngestParams(data=data, boundary=boundary, workers=1, shard_mib=1), raw=raw, samples=folder)
+    ingest(
+        IngestParams(data=data, boundary=boundary, workers=2, shard_mib=1),
+        raw=raw,
+        samples=folder,
+        checkpoints=folder.with_name(f"{folder.name}-checkpoints"),
+    )
     return SampleStore.open(folder)
 
 
