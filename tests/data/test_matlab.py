@@ -62,5 +62,5 @@ def test_files_of_version_73_and_files_that_are_not_there_are_told(path):
 
 def test_without_scipy_it_says_what_to_install(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(InputError, match=r'is read by scipy, which is missing; pip install "inverseform\[multitask\]"'):
+    with pytest.raises(InputError, match=r'is read by scipy, which is missing; pip install "inverseform\[matlab\]"'):
         read_mat(path, "matrix")

@@ -131,5 +131,5 @@ def test_an_image_beyond_the_last_a_damaged_file_and_a_label_of_none_are_told(tm
 def test_without_h5py_it_says_what_to_install(tmp_path, monkeypatch):
     miniature.official(tmp_path / "raw")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r'is read by h5py, which is missing; pip install "inverseform\[multitask\]"'):
+    with pytest.raises(InputError, match=r'is read by h5py, which is missing; pip install "inverseform\[matlab\]"'):
         frame(official_frames(tmp_path / "raw"))
