@@ -5,26 +5,29 @@ import json
 import logging
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-from components import stage
-from components.progress import track
-from components.stage import Input, Output, Report
+from components import provenance, stage
+from components.judging import Judged, judge
+from components.stage import Extra, Input, Output, Report
 from inverseform import networks, weights
 from inverseform.data.sample_store import SampleStore
-from inverseform.inference import segment
+from inverseform.evaluation import images as tables
+from inverseform.evaluation.comparison import Comparison, compare
+from inverseform.evaluation.figures import Estimate, estimates
+from inverseform.evaluation.measures import DISTANCES
 from inverseform.metrics import GateParams
-from inverseform.metrics.boundary import DISTANCES, BoundaryAccuracy
 from inverseform.metrics.gate import decide
-from inverseform.metrics.segmentation import Confusion, examples
-from inverseform.networks import Card, Segmenter
-from inverseform.overlay import Drawn, keep_worst, strip
+from inverseform.metrics.segmentation import examples
+from inverseform.networks import Card
+from inverseform.overlay import strip
 from inverseform.plots import Points, read_curves
-from inverseform.report import Contents, render
+from inverseform.report.page import Contents, render
 from inverseform.scores import InferenceParams
 from inverseform.settings import InputError, Settings
 
@@ -34,22 +37,13 @@ CONFUSION_ROWS = 5000
 log = logging.getLogger("inverseform")
 
 
-class Judged(NamedTuple):
-    """What is kept of a split: it does not grow with the number of samples."""
-
-    confusion: Confusion
-    boundary: BoundaryAccuracy
-    worst: list[Drawn]
-    """Samples of the least mean boundary accuracy, the worst first."""
-
-
 class EvaluateParams(Settings):
     """How good the segmentation is, and whether it is good enough to be exported."""
 
     split: Literal["val", "test"]
     """Which samples are looked at."""
     overlays: int = Field(ge=0)
-    """How many of the worst samples are drawn."""
+    """How many of the worst samples are drawn, and half as many of the middle."""
     inference: InferenceParams
     """How the network is shown an image; `inverseform predict` has the same settings."""
     gate: GateParams
@@ -63,15 +57,18 @@ def evaluate(
     curves: Input,
     metrics: Output,
     gate: Output,
+    images: Output,
     plots: Output,
     report: Output,
+    against: Extra = None,
 ) -> Report:
     """Compare the predictions for a split with its labels, at the size of the labels.
 
-    A network that does not reach the gate's thresholds is no error here: gate.json says so, and export goes by it.
+    A network that does not reach the gate's thresholds is no error here: gate.json says so, and export goes by it. The
+    report holds it against an earlier evaluation if one is named: --against its folder, or a file in it.
 
     Raises:
-        InputError: The split has no samples, or the segmenter is of other classes.
+        InputError: The split has no samples, the segmenter is of other classes, or the earlier evaluation of others.
     """
     start = time.monotonic()
     store = _open_samples(samples, params.split)
@@ -79,66 +76,47 @@ def evaluate(
     _check_classes(card, store, segmenter=segmenter, samples=samples)
     # Read before the long part: what is wrong with it shows in a second.
     terms = read_curves(curves)
+    earlier = against and tables.read_earlier(
+        against, split=params.split, classes=card.classes, names=store.names(params.split)
+    )
     bare = network.without_boundary_head()
     judged = judge(bare, card, store, split=params.split, overlays=params.overlays, inference=params.inference)
-    figures = summary(judged)
+    compared = compare(judged.images, earlier, path=against) if against and earlier else None
+    found = estimates(judged.images)
+    figures = summary(judged, found)
     verdict = {**decide(figures, params.gate), "segmenter": weights.digest(segmenter)}
-    iou = dict(zip(card.classes, judged.confusion.scores().iou, strict=True))
-    _write_json(metrics, {**figures, "iou": iou})
+    _write_json(metrics, {**figures, **_details(found, card.classes)})
     _write_json(gate, verdict)
-    write_plots(plots, judged, classes=card.classes)
-    report.write_text(render(_contents(params, card, store, judged, verdict, terms)), encoding="utf-8")
+    tables.write(images, judged.images)
+    write_plots(plots, judged, found, classes=card.classes)
+    contents = _contents(params, card, store, judged, found, verdict, terms, compared)
+    report.write_text(render(contents), encoding="utf-8")
     _announce(verdict)
     # An engine's metrics are numbers; what has none is null in the file and left out here.
     defined = {name: value for name, value in figures.items() if value is not None}
     return {**defined, "passed": verdict["passed"], "seconds": time.monotonic() - start}
 
 
-def judge(
-    network: Segmenter, card: Card, store: SampleStore, *, split: str, overlays: int, inference: InferenceParams
-) -> Judged:
-    """Segment every sample of a split and count what is right; memory stays flat."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device).eval()
-    judged = Judged(Confusion(len(card.classes), device=device), BoundaryAccuracy(), [])
-    with torch.inference_mode():
-        for index in track(range(store.size(split)), description=f"evaluate {split}", total=store.size(split)):
-            sample = store.sample(split, index)
-            predicted = segment(
-                lambda images: network(images).segmentation,
-                sample.image.to(device),
-                mean=card.mean,
-                std=card.std,
-                inference=inference,
-            )
-            labels = sample.labels.to(device)
-            judged.confusion.update(predicted, labels)
-            mba = judged.boundary.update(predicted, labels)
-            keep_worst(judged.worst, sample, predicted.cpu(), mba=mba, colours=card.colours, most=overlays)
-    return judged
-
-
-def summary(judged: Judged) -> dict[str, float | int | None]:
+def summary(judged: Judged, found: Mapping[str, Estimate]) -> dict[str, float | int | None]:
     """The headline figures by name; None where there is no value."""
-    scores, boundary = judged.confusion.scores(), judged.boundary.scores()
-    within = {f"accuracy_within_{d}_px": share for d, share in zip(DISTANCES, boundary.within, strict=True)}
+    classes = judged.images.columns.classes
+    with_boundary = int(judged.images.counts[:, judged.images.columns.groups["mba"]].sum(0)[1])
     return {
-        "miou": scores.miou,
-        "mba": boundary.mba,
-        "pixel_accuracy": scores.pixel_accuracy,
-        **within,
-        "images": boundary.images + boundary.undefined,
-        "images_without_boundary": boundary.undefined,
-        "undefined_classes": scores.iou.count(None),
+        # Those of single classes have a space in their names.
+        **{name: estimate.value for name, estimate in found.items() if " " not in name},
+        "images": len(judged.images.names),
+        "images_without_boundary": len(judged.images.names) - with_boundary,
+        "undefined_classes": sum(found[f"iou {name}"].value is None for name in classes),
     }
 
 
-def write_plots(folder: Path, judged: Judged, *, classes: tuple[str, ...]) -> None:
+def write_plots(folder: Path, judged: Judged, found: Mapping[str, Estimate], *, classes: tuple[str, ...]) -> None:
     """Tables and pictures for `dvc plots`."""
     (folder / "overlays").mkdir(parents=True)
-    pixels = examples(judged.confusion.counts, most=CONFUSION_ROWS)
+    pixels = examples(judged.confusion, most=CONFUSION_ROWS)
     _write_table(folder / "confusion.csv", [("actual", "predicted"), *((classes[a], classes[p]) for a, p in pixels)])
-    near = [row for row in zip(DISTANCES, judged.boundary.scores().within, strict=True) if row[1] is not None]
+    within = [(distance, found[f"accuracy_within_{distance}_px"].value) for distance in DISTANCES]
+    near = [row for row in within if row[1] is not None]
     _write_table(folder / "boundary_accuracy.csv", [("pixels", "accuracy"), *near])
     for rank, drawn in enumerate(judged.worst, start=1):
         # Samples may be named by paths and in any script; a file name holds neither on every system.
@@ -171,31 +149,31 @@ def _contents(
     card: Card,
     store: SampleStore,
     judged: Judged,
+    found: Mapping[str, Estimate],
     verdict: dict[str, Any],
     curves: dict[str, Points],
+    compared: Comparison | None,
 ) -> Contents:
     """What the report tells."""
-    counts = ", ".join(f"{count} {split}" for split, count in store.info.counts.items())
-    facts = {
-        "Data set": f"{store.info.source} ({counts} samples)",
-        "Evaluated": f"{store.size(params.split)} samples of split {params.split}, at full size",
-        "Network": networks.describe(card.network),
-        "Segmenter, SHA-256": verdict["segmenter"],
-        "Inverse network, SHA-256": card.inverse_net or "none",
-        "Training settings, SHA-256": card.params,
-    }
+    images, sums = judged.images, judged.images.counts.sum(0)
+    groups = images.columns.groups
     shown = {"evaluate": params.model_dump(mode="json"), "segmenter": card.model_dump(mode="json", exclude={"colours"})}
     return Contents(
         title=f"{store.info.source}, split {params.split}",
-        facts=facts,
+        facts=provenance.facts(card, store, images, segmenter=verdict["segmenter"]),
         params=shown,
         classes=card.classes,
         colours=card.colours,
-        counts=judged.confusion.counts.cpu(),
-        boundary=judged.boundary.scores(),
+        counts=judged.confusion,
+        bins=torch.stack([sums[groups[name]] for name in ("bin_pixels", "bin_confidence", "bin_right")]),
+        figures=found,
+        images=len(images.names),
+        without_boundary=len(images.names) - int(sums[groups["mba"]][1]),
         gate=verdict,
         curves=curves,
-        drawn=judged.worst,
+        worst=judged.worst,
+        median=judged.median,
+        comparison=compared,
     )
 
 
@@ -207,6 +185,12 @@ def _announce(verdict: dict[str, Any]) -> None:
         if not check["passed"]:
             found = check.get("reason") or f"{check['metric']} is {check['value']:.4f}"
             log.warning("the gate is NOT passed: %s, at least %g asked; export refuses", found, check["threshold"])
+
+
+def _details(found: Mapping[str, Estimate], classes: tuple[str, ...]) -> dict[str, Any]:
+    """What metrics.json has beside the headline figures; DVC shows the numbers and leaves out the lists."""
+    intervals = {name: [each.low, each.high] for name, each in found.items() if " " not in name}
+    return {"iou": {name: found[f"iou {name}"].value for name in classes}, "interval_95": intervals}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -93,28 +93,38 @@ def error(
     return _hatch(picture.numpy(), labels)
 
 
-def keep_worst(
-    worst: list[Drawn],
-    sample: Sample,
-    predicted: UInt8[Tensor, "height width"],
-    *,
-    mba: float | None,
-    colours: Sequence[Colour],
-    most: int,
-) -> None:
-    """Draw a sample and put it among the `most` worst, if it is one of them; those without a boundary come last."""
+def worst(scores: Sequence[float | None], names: Sequence[str], *, most: int) -> list[int]:
+    """Which samples have the least scores, the worst first; those without a score come last.
 
-    def order(mba: float | None, name: str) -> tuple[float, str]:
-        return (math.inf if mba is None else mba, name)
+    >>> worst([0.5, None, 0.25], ["a", "b", "c"], most=2)
+    [2, 0]
+    """
+    order = sorted(range(len(scores)), key=lambda index: (_last(scores[index]), names[index]))
+    return order[:most]
 
-    if most == 0 or (len(worst) == most and order(mba, sample.name) >= order(worst[-1].mba, worst[-1].name)):
-        return
-    # Drawing costs more than judging, and so only what is kept is drawn.
+
+def middle(scores: Sequence[float | None], names: Sequence[str], *, most: int, beside: Sequence[int]) -> list[int]:
+    """Which samples are the nearest to the median score, the worse first; not those in `beside`.
+
+    >>> middle([0.1, 0.2, 0.3, 0.4, 0.5], "abcde", most=1, beside=[0])
+    [2]
+    """
+    order = sorted(
+        (index for index, score in enumerate(scores) if score is not None),
+        key=lambda index: (_last(scores[index]), names[index]),
+    )
+    rank = {index: place for place, index in enumerate(order) if index not in beside}
+    nearest = sorted(rank, key=lambda index: (abs(2 * rank[index] - len(order) + 1), rank[index]))[:most]
+    return sorted(nearest, key=lambda index: rank[index])
+
+
+def draw(
+    sample: Sample, predicted: UInt8[Tensor, "height width"], *, mba: float | None, colours: Sequence[Colour]
+) -> Drawn:
+    """A sample as the report shows it."""
     known = int((sample.labels != IGNORE_INDEX).sum())
     accuracy = int((predicted == sample.labels).sum()) / known if known else None
-    worst.append(Drawn(sample.name, mba, accuracy, panels(sample.image, sample.labels, predicted, colours=colours)))
-    worst.sort(key=lambda drawn: order(drawn.mba, drawn.name))
-    del worst[most:]
+    return Drawn(sample.name, mba, accuracy, panels(sample.image, sample.labels, predicted, colours=colours))
 
 
 def strip(panels: Panels) -> Image.Image:
@@ -138,6 +148,10 @@ def _encoded(picture: Image.Image, **options: str | int | bool) -> bytes:
     file = io.BytesIO()
     picture.save(file, **options)  # pyright: ignore[reportArgumentType] (each format has options of its own)
     return file.getvalue()
+
+
+def _last(score: float | None) -> float:
+    return math.inf if score is None else score
 
 
 def _size(height: int, width: int, *, longest: int) -> tuple[int, int]:

@@ -115,11 +115,12 @@ def evaluate(
     curves: Input[Artifact],
     metrics: Output[Metrics],
     gate: Output[Artifact],
+    images: Output[Dataset],
     plots: Output[Artifact],
     report: Output[HTML],
     passed: dsl.OutputPath(bool),  # pyright: ignore[reportInvalidTypeForm] (how kfp spells an output parameter)
 ) -> dsl.ContainerSpec:
-    """The network on held-out samples: metrics, the gate, plots and the report."""
+    """The network on held-out samples: metrics, the gate, counts of each image, plots and the report."""
     return _stage("evaluate")
 
 

@@ -6,7 +6,7 @@ import pytest
 from inverseform.inverse_report import gather, render
 from inverseform.metrics.gate import InverseGateParams, checks
 from tests.drawn import pair_stores, small_net
-from tests.test_report import HOSTILE, Reader
+from tests.report.drawn import HOSTILE, Reader
 
 GATE = InverseGateParams(
     r2=0.5, r2_degraded=0.3, identity_ratio=0.3, spearman=0.6, points_back=0.95, points_back_degraded=0.85,
@@ -52,7 +52,7 @@ def test_the_same_network_and_pairs_give_the_same_bytes(made, stores):
 
 
 def test_every_section_is_there(made):
-    text = " ".join(Reader(render(made)).text)
+    text = Reader(render(made)).text
     for heading in (
         "The gate", "One boundary, moved", "All boundaries, moved", "Pairs, aligned", "Where the gradient pushes",
         "What it explains", "The transforms of the pairs", "What was run",
@@ -62,9 +62,9 @@ def test_every_section_is_there(made):
 
 
 def test_the_gate_is_told_with_each_figure_and_threshold(made, stores):
-    text = " ".join(Reader(render(made)).text)
+    text = Reader(render(made)).text
     assert "The gate is passed:" in text and "missed" not in text.partition("The gate is passed")[2].split("Pairs")[0]
-    missed = " ".join(Reader(render(contents(stores, points_back=0.94, r2=None))).text)
+    missed = Reader(render(contents(stores, points_back=0.94, r2=None))).text
     assert "The gate is not passed:" in missed and "0.940, missed" in missed and "undefined, missed" in missed
     assert "at least 0.95" in missed and "at most 0.3" in missed
 
@@ -72,7 +72,7 @@ def test_the_gate_is_told_with_each_figure_and_threshold(made, stores):
 def test_a_figure_below_zero_or_without_a_value_has_no_bar_and_is_told(made):
     page = render(made)
     assert "width:-" not in page and "-300.0 %" in page and "undefined" in page
-    assert "nan" not in " ".join(Reader(page).text).lower()
+    assert "nan" not in Reader(page).text.lower()
 
 
 def test_every_number_of_theta_has_its_histogram_and_its_share(made):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inverseform.overlay import RIGHT, WRONG, WRONG_INSIDE, error, jpeg, keep_worst, paint, panels, png, strip
+from inverseform.overlay import RIGHT, WRONG, WRONG_INSIDE, draw, error, jpeg, middle, paint, panels, png, strip, worst
 from inverseform.sample import Sample
 
 COLOURS = [(255, 0, 0), (0, 0, 255)]
@@ -88,22 +88,30 @@ def test_drawing_changes_nothing_it_is_given():
     assert torch.equal(labels, before[1])
 
 
-def test_the_worst_are_kept_in_order_and_those_without_a_boundary_come_last():
-    image, labels = halves()
-    nothing = torch.zeros(1, 20, 40)
-    scores = {"a": 0.5, "b": None, "c": 0.25, "d": 1.0, "e": 0.25}
-    for most, wanted in ((3, ["c", "e", "a"]), (5, ["c", "e", "a", "d", "b"]), (0, [])):
-        for names in (scores, reversed(scores)):
-            worst = []
-            for name in names:
-                sample = Sample(name, image, labels, nothing, nothing)
-                keep_worst(worst, sample, labels, mba=scores[name], colours=COLOURS, most=most)
-            assert [drawn.name for drawn in worst] == wanted
+SCORES, NAMES = [0.5, None, 0.25, 1.0, 0.25], "abcde"
+
+
+def test_the_worst_come_first_by_name_where_they_are_equal_and_those_without_a_boundary_last():
+    assert worst(SCORES, NAMES, most=9) == [2, 4, 0, 3, 1]
+    assert worst(SCORES, NAMES, most=3) == [2, 4, 0]
+    assert worst(SCORES, NAMES, most=0) == []
+
+
+def test_the_middle_is_about_the_median_and_what_is_shown_already_is_not_shown_again():
+    scores = [place / 10 for place in (4, 0, 3, 1, 2)]
+    assert middle(scores, NAMES, most=1, beside=[]) == [4]
+    assert middle(scores, NAMES, most=3, beside=[]) == [3, 4, 2]
+    assert middle(scores, NAMES, most=1, beside=[4]) == [3]
+    assert middle(scores, NAMES, most=9, beside=[1, 3]) == [4, 2, 0]
+    assert middle(SCORES, NAMES, most=9, beside=[]) == [2, 4, 0, 3]
+    assert middle([None, None], "ab", most=1, beside=[]) == []
 
 
 def test_accuracy_is_over_the_known_pixels():
     image, labels = halves()
     labels[:, :10] = 255
-    nothing, worst = torch.zeros(1, 20, 40), []
-    keep_worst(worst, Sample("a", image, labels, nothing, nothing), labels * 0, mba=0.5, colours=COLOURS, most=1)
-    assert worst[0].accuracy == 1 / 3
+    nothing = torch.zeros(1, 20, 40)
+    drawn = draw(Sample("a", image, labels, nothing, nothing), labels * 0, mba=0.5, colours=COLOURS)
+    assert (drawn.name, drawn.mba, drawn.accuracy) == ("a", 0.5, 1 / 3)
+    unknown = Sample("a", image, torch.full_like(labels, 255), nothing, nothing)
+    assert draw(unknown, labels * 0, mba=None, colours=COLOURS).accuracy is None

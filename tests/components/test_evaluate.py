@@ -14,10 +14,13 @@ from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
 from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info, write_samples
 from inverseform.data.stored_sample import stored
+from inverseform.evaluation.figures import estimates
+from inverseform.evaluation.images import read
 from inverseform.metrics import GateParams
 from inverseform.metrics.boundary import BoundaryAccuracy
 from inverseform.scores import PLAIN, InferenceParams
 from inverseform.settings import InputError
+from tests.report.drawn import Reader
 from tests.test_scores import twin
 
 CLASSES = ("ground", "box", "ball")
@@ -61,10 +64,10 @@ def inputs(tmp_path_factory):
     return {"samples": folder / "samples", "segmenter": folder / "segmenter", "curves": folder / "curves.csv"}
 
 
-def save_segmenter(folder, *, classes):
+def save_segmenter(folder, *, classes, seed=0):
     backbone = networks.TimmHrnetParams(architecture="hrnet_w18_small_v2", pretrained=False)
     params = networks.HrnetParams(name="hrnet", backbone=backbone, boundary_head=True, boundary_feedback=False)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     card = networks.Card(
         network=params, classes=classes, colours=COLOURS[: len(classes)], mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25),
         inverse_net="ab" * 32, params="cd" * 32,
@@ -82,7 +85,8 @@ def settings(*, split="val", overlays=2, miou=0.0, mba=0.0, inference=PLAIN):
 
 
 def outputs(folder):
-    names = {"metrics": "metrics.json", "gate": "gate.json", "plots": "plots", "report": "report.html"}
+    names = {"metrics": "metrics.json", "gate": "gate.json", "images": "images.csv", "plots": "plots",
+             "report": "report.html"}  # fmt: skip
     return {port: folder / name for port, name in names.items()}
 
 
@@ -160,7 +164,7 @@ def test_plots_are_what_dvc_draws(evaluated):
     assert set(rows[0]) == {"actual", "predicted"}
     assert {row["actual"] for row in rows} <= set(CLASSES)
     near = list(csv.DictReader((made["plots"] / "boundary_accuracy.csv").read_text().splitlines()))
-    assert [row["pixels"] for row in near] == ["1", "2", "3", "5"]
+    assert [row["pixels"] for row in near] == list(map(str, range(1, 11)))
 
 
 def test_the_worst_samples_are_drawn_first_and_no_more_than_asked(inputs, evaluated):
@@ -177,14 +181,15 @@ def test_the_report_holds_curves_hashes_and_samples(inputs, evaluated):
     page = evaluated[0]["report"].read_text()
     for wanted in ("<b>total</b>", "ab" * 32, "cd" * 32, weights.digest(inputs["segmenter"]), "drawn, split val"):
         assert wanted in page
-    assert page.count("<img") == 8
+    # Two of the worst; the one sample that is left has no boundary, and so is not in the middle of anything.
+    assert page.count("<img") == 2 * 4
     assert "scene/1 &lt;b&gt;" in page
 
 
 def test_a_second_run_writes_the_same_bytes(inputs, evaluated, tmp_path):
     made = outputs(tmp_path)
     stage.run(evaluate, settings(), {**inputs, **made})
-    for port in ("metrics", "gate", "report"):
+    for port in ("metrics", "gate", "images", "report"):
         assert made[port].read_bytes() == evaluated[0][port].read_bytes()
     for picture in (made["plots"] / "overlays").iterdir():
         assert picture.read_bytes() == (evaluated[0]["plots"] / "overlays" / picture.name).read_bytes()
@@ -210,3 +215,56 @@ def test_a_segmenter_of_other_classes_is_refused_and_nothing_written(inputs, tmp
 def test_an_empty_split_is_refused_with_the_splits_that_are_not(inputs, tmp_path):
     with pytest.raises(InputError, match=r"evaluate.split is test .*\(train, val\) in params.yaml"):
         stage.run(evaluate, settings(split="test"), {**inputs, **outputs(tmp_path)})
+
+
+def test_every_number_of_the_metrics_stands_in_the_report(evaluated):
+    metrics, page = json.loads(evaluated[0]["metrics"].read_text()), Reader(evaluated[0]["report"].read_text())
+    shares = [value for value in (*metrics.values(), *metrics["iou"].values()) if isinstance(value, float)]
+    assert len(shares) > 15
+    for value in shares:
+        assert f"{100 * value:.1f} %" in page.text
+    for low, high in metrics["interval_95"].values():
+        assert f"{100 * low:.1f} to {100 * high:.1f} %" in page.text
+    assert "1 of the 3 images have no boundary" in page.text
+    assert "https:" not in (text := evaluated[0]["report"].read_text()) and "http:" not in text
+
+
+def test_the_table_of_images_adds_up_to_the_metrics(evaluated):
+    made, _ = evaluated
+    images, metrics = read(made["images"]), json.loads(made["metrics"].read_text())
+    assert images.names == ("scene/0 <b>", "scene/1 <b>", "scene/2 <b>") and images.split == "val"
+    for name, estimate in estimates(images).items():
+        if " " not in name:
+            assert metrics[name] == estimate.value
+            assert metrics["interval_95"][name] == [estimate.low, estimate.high]
+
+
+def test_against_itself_nothing_differs_and_the_report_says_so(inputs, evaluated, tmp_path):
+    made = outputs(tmp_path)
+    stage.run(evaluate, settings(overlays=0), {**inputs, **made, "against": evaluated[0]["metrics"]})
+    page = Reader(made["report"].read_text()).text
+    assert "on the same 3 images" in page and "+0.00 (+0.00 to +0.00) not clear" in page
+    assert not {"better", "worse"} & set(page.split("interval leaves out 0")[1].split("Accuracy beside")[0].split())
+    for port in ("metrics", "gate", "images"):
+        assert made[port].read_bytes() == evaluated[0][port].read_bytes()
+
+
+def test_against_another_network_differences_are_those_of_the_metrics(inputs, evaluated, tmp_path):
+    save_segmenter(tmp_path / "other", classes=CLASSES, seed=1)
+    made = outputs(tmp_path)
+    given = {**inputs, **made, "segmenter": tmp_path / "other", "against": evaluated[0]["metrics"].parent}
+    report = stage.run(evaluate, settings(overlays=0), given)
+    page, earlier = Reader(made["report"].read_text()).text, evaluated[1]
+    row = f"Mean IoU {100 * earlier['miou']:.1f} % {100 * report['miou']:.1f} % "
+    assert f"{row}{100 * (report['miou'] - earlier['miou']):+.2f} (" in page
+    assert report["miou"] != earlier["miou"]
+
+
+def test_another_split_is_refused_before_anything_is_judged(inputs, evaluated, tmp_path):
+    made = outputs(tmp_path / "reports")
+    text = evaluated[0]["images"].read_text()
+    (tmp_path / "images.csv").write_text(text.replace("\nval,", "\ntest,"))
+    given = {**inputs, **made, "against": tmp_path}
+    with pytest.raises(InputError, match=r"split test there and val here"):
+        stage.run(evaluate, settings(), given)
+    assert list((tmp_path / "reports").iterdir()) == []

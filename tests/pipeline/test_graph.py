@@ -192,6 +192,7 @@ def test_artifacts_are_typed(graph):
         "metrics": "system.Metrics",
         "curves": "system.Artifact",
         "gate": "system.Artifact",
+        "images": "system.Dataset",
         "plots": "system.Artifact",
         "report": "system.HTML",
         "onnx": "system.Artifact",
