@@ -112,6 +112,7 @@ def test_everything_arrives_in_the_sample_store(drawn, tmp_path):
         IngestParams(data=params(layout), boundary=boundary, workers=2, shard_mib=1),
         raw=raw,
         samples=tmp_path / "store",
+        checkpoints=tmp_path / "checkpoints",
     )
     store = SampleStore.open(tmp_path / "store")
     assert store.info.tasks == TASKS and store.info.classes == CLASSES
