@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from components.evaluate import judge
+from components.judging import judge
 from components.validation import check_split, validate
 from inverseform.data.sample_store import SampleStore
+from inverseform.evaluation.figures import estimates
 from inverseform.networks import Card, HrnetParams
 from inverseform.networks.backbones import TimmHrnetParams
 from inverseform.settings import InputError
@@ -30,9 +31,9 @@ def test_the_scores_are_those_of_evaluate(samples):
     card = Card(network=params, classes=store.info.classes, colours=store.info.colours, mean=MEAN, std=STD,
                 inverse_net=None, params="")  # fmt: skip
     bare = network().without_boundary_head()
-    judged = judge(bare, card, store, split="val", overlays=0, inference=PARAMS.inference)
-    expected = {"val_miou": judged.confusion.scores().miou, "val_mba": judged.boundary.scores().mba}
-    assert scores(samples) == expected and 0 < expected["val_mba"] < 1
+    found = estimates(judge(bare, card, store, split="val", overlays=0, inference=PARAMS.inference).images)
+    expected = {f"val_{name}": found[name].value for name in ("miou", "mba")}
+    assert scores(samples) == pytest.approx(expected, rel=1e-12) and 0 < expected["val_mba"] < 1
 
 
 def test_two_processes_find_what_one_finds(samples, tmp_path):
