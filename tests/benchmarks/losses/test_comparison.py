@@ -1,11 +1,17 @@
 import json
+from unittest import mock
 
 import pytest
 
 from benchmarks.losses.arms import Trial, arms
+from benchmarks.losses.comparison import contents
 from benchmarks.losses.ledger import Ledger
+from inverseform.data.packed_map import pack
+from inverseform.data.sample_store import SampleStore
+from inverseform.data.stored_sample import decoded
 from inverseform.settings import InputError
 from tests.benchmarks.losses.small import SETTINGS, comparison
+from tests.drawn import sample_store
 
 ALL = arms()
 
@@ -125,3 +131,17 @@ def test_a_loss_whose_interval_is_narrow_enough_is_left_out_and_the_others_go_on
     asked.clear()
     made.compare(["boundary_head"], split="val", least=2, most=5, width=0.1)
     assert sorted(asked) == [(name, seed) for name in ("boundary_head", "cross_entropy") for seed in (1, 2)]
+
+
+def test_the_data_of_a_row_are_known_by_images_and_labels_and_not_by_how_they_are_stored(tmp_path):
+    plain, again = (sample_store(tmp_path / name, train=2, val=1) for name in ("plain", "again"))
+    other = sample_store(tmp_path / "predicted", train=2, val=1, predicted=0.5)
+    assert len({contents(store) for store in (plain, again, other)}) == 1
+    assert contents(sample_store(tmp_path / "more", train=3, val=1)) != contents(plain)
+    row, read = plain.row("val", 0), SampleStore.row
+    labels = decoded(row, source="x").labels.numpy().copy()
+    labels[0, 0] += 1
+    changed = row._replace(labels=pack(labels))
+    before = contents(plain)
+    with mock.patch.object(SampleStore, "row", lambda *at: changed if at[1:] == ("val", 0) else read(*at)):
+        assert contents(plain) != before
