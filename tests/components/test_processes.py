@@ -73,13 +73,15 @@ def test_a_process_that_is_killed_is_told():
 
 
 def test_leaving_by_an_error_does_not_wait_for_what_is_in_work():
-    begun = time.monotonic()
+    # Tests before this one may have left some, such as the workers of a loader that is not collected yet.
+    others, begun = set(multiprocessing.active_children()), time.monotonic()
     with pytest.raises(SystemExit), processes(2) as spread:
         spread(sleep, range(10))
         time.sleep(0.2)
+        assert len(set(multiprocessing.active_children()) - others) == 2
         raise SystemExit(143)
     assert time.monotonic() - begun < 20
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_no_process_outlives_a_killed_stage(tmp_path):
