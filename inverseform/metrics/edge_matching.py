@@ -73,7 +73,8 @@ def match(
     """
     anywhere = predicted.any(0)
     pairs = _pairs(anywhere.numpy(force=True), annotated.numpy(force=True), radius)
-    alone = math.ceil(OUTLIER * UNITS * radius)
+    # Also where only pixels in the same place are pairs, at a cost of 0, it is better to be one.
+    alone = max(1, math.ceil(OUTLIER * UNITS * radius))
     on = predicted[:, anywhere].numpy(force=True)
     matched = np.zeros_like(on)
     before = None
