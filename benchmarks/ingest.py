@@ -41,6 +41,8 @@ from inverseform.params import load_section
 SIZE = (1024, 2048)
 PART = 16
 """Files that a process decodes in one go."""
+SHARD_MIB = 16
+"""So that there are many shards to a process, as a whole data set has them at the usual size."""
 
 
 def draw(raw: Path, images: int) -> IngestParams:
@@ -55,7 +57,7 @@ def draw(raw: Path, images: int) -> IngestParams:
             Image.fromarray(reading.labels).save(raw / split / "labels" / f"{number:04d}.png")
     classes = tuple(f"class {number}" for number in range(len(COLOURS)))
     own = FolderParams(name="folder", label_format="ids", classes=classes, colours=COLOURS, ignore_index=255)
-    return IngestParams(data=own, boundary=BoundaryParams(operator="sobel", radius=1), workers=2, shard_mib=128)
+    return IngestParams(data=own, boundary=BoundaryParams(operator="sobel", radius=1), workers=2, shard_mib=SHARD_MIB)
 
 
 def by_reader(sources: tuple[Source, ...]) -> int:
@@ -67,7 +69,7 @@ def by_pil(sources: tuple[FolderSource, ...]) -> int:
     """Decode by PIL alone, without a check."""
     for source in sources:
         np.asarray(Image.open(source.image).convert("RGB"))
-        np.asarray(Image.open(source.label))
+        np.asarray(Image.open(source.labels))
     return len(sources)
 
 
@@ -166,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, help="settings whose section ingest reads --raw")
     parser.add_argument("--raw", type=Path, help="a data set laid out as data/raw/README.md says")
-    parser.add_argument("--images", type=int, default=48, help="how many to draw without --raw (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=192, help="how many to draw without --raw (default: %(default)s)")
     parser.add_argument("--memory-images", type=int, default=100, help="N (default: %(default)s; 0 to leave it out)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--cpu", action="store_true", help="count the seconds that cores worked")

@@ -17,8 +17,9 @@ from components.ingest import IngestParams
 from components.progress import track
 from inverseform import params
 from inverseform.data import Dataset, open_dataset
+from inverseform.data.boundary_bits import BOUNDARY, boundary_bits
 from inverseform.data.layout import LayoutError
-from inverseform.data.survey import SplitSurvey, Survey, edged, spread, survey
+from inverseform.data.survey import SplitSurvey, Survey, spread, survey
 from inverseform.location import locate
 from inverseform.settings import InputError
 
@@ -89,7 +90,7 @@ def draw(dataset: Dataset, settings: IngestParams, grid: Path) -> None:
         except (InputError, OSError):
             # The survey has told it.
             continue
-        edge, _ = edged(reading, len(dataset.classes), settings.boundary)
+        edge = boundary_bits(reading.labels, settings.boundary) & BOUNDARY > 0
         cells.append(Cell(f"{split}  {source.name}", reading.image, reading.labels, edge))
     grid.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(cells, dataset.classes, dataset.colours).save(grid, format="PNG")

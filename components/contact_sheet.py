@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from inverseform.overlay import Colour, paint
 
@@ -30,7 +29,7 @@ class Cell(NamedTuple):
     title: str
     image: UInt8[np.ndarray, "height width 3"]
     labels: UInt8[np.ndarray, "height width"]
-    boundary: Float[Tensor, "1 height width"]
+    boundary: Bool[np.ndarray, "height width"]
 
 
 def contact_sheet(cells: Sequence[Cell], classes: Sequence[str], colours: Sequence[Colour]) -> Image.Image:
@@ -67,7 +66,7 @@ def _pair(cell: Cell, colours: Sequence[Colour]) -> Image.Image:
     painted = paint(torch.from_numpy(labels.copy()), colours=colours)
     mixed = (photo * (1 - _STRENGTH) + painted * _STRENGTH).astype(np.uint8)
     # A line of two pixels would be lost in a picture six times smaller: any share of it counts.
-    lines = Image.fromarray((cell.boundary[0].numpy() * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
+    lines = Image.fromarray(cell.boundary.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     mixed[np.asarray(lines) > _faintest(width)] = _LINE
     gap = np.full((size[1], _GAP // 2, 3), 255, dtype=np.uint8)
     return Image.fromarray(np.concatenate([photo, gap, mixed], axis=1))

@@ -39,7 +39,7 @@ class FolderSource:
 
     name: str
     image: Path
-    label: Path
+    labels: Path
     prediction: Path | None
     targets: Mapping[str, Path]
     """By task."""
@@ -54,8 +54,8 @@ class FolderSource:
         # Read once: the bytes that are checked are the bytes that are stored.
         encoded = self.image.read_bytes()
         image = decode_image(encoded, source=str(self.image))
-        labels = self.params.read(self.label)
-        check_size(self.label, labels.shape, image=self.image, pixels=image.shape)
+        labels = self.params.read(self.labels)
+        check_size(self.labels, labels.shape, image=self.image, pixels=image.shape)
         prediction = None if self.prediction is None else _probabilities(self.prediction)
         if self.prediction is not None and prediction is not None:
             check_size(self.prediction, prediction.shape, image=self.image, pixels=image.shape)

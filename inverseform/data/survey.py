@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
-from inverseform.boundary import BoundaryParams, boundaries
-from inverseform.data.dataset import Dataset, Reading, Source
+from inverseform.boundary import BoundaryParams
+from inverseform.data.boundary_bits import boundary_bits
+from inverseform.data.dataset import Dataset, Source
 from inverseform.data.inspection import Coverage, Inspection, inspected
-from inverseform.data.stored_sample import stored
+from inverseform.data.stored_sample import stored_bits
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
 
@@ -141,15 +141,6 @@ def spread(dataset: Dataset, count: int) -> list[tuple[str, Source]]:
     return [(split, dataset.splits[split][number]) for split, number in chosen]
 
 
-def edged(
-    reading: Reading, num_classes: int, boundary: BoundaryParams
-) -> tuple[Float[Tensor, "1 height width"], Float[Tensor, "1 height width"]]:
-    """The boundary map of a reading as ingest makes it, and where it is known."""
-    labels = torch.from_numpy(reading.labels)[None]
-    edge, valid = boundaries(labels, num_classes=num_classes, operator=boundary.operator, radius=boundary.radius)
-    return edge[0], valid[0]
-
-
 def _inspections(
     pool: ThreadPoolExecutor, sources: Sequence[Source], num_classes: int, *, at_once: int
 ) -> Iterator[Inspection]:
@@ -182,7 +173,7 @@ def _estimate(pool: ThreadPoolExecutor, dataset: Dataset, boundary: BoundaryPara
             reading = source.read()
         except (InputError, OSError):
             return None
-        return stored(source.name, reading, *edged(reading, len(dataset.classes), boundary)).size
+        return stored_bits(source.name, reading, boundary_bits(reading.labels, boundary)).size
 
     chosen = [source for _, source in spread(dataset, _MEASURED)]
     begun = time.monotonic()

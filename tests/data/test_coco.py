@@ -10,7 +10,8 @@ from inverseform.data.coco import CocoSplit
 from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
 from tests.data.miniatures import coco as miniature
-from tests.data.miniatures.read_back import check_labels, read_back
+from tests.data.miniatures.ingested import ingested
+from tests.data.miniatures.read_back import check_labels
 
 NAMES = tuple(miniature.CATEGORIES.values())
 
@@ -45,7 +46,7 @@ def test_labels_come_as_they_were_drawn(tmp_path, truth, kind):
     miniature.draw_panoptic(tmp_path, truth)
     settings = params(kind, rest="background" if kind == "instances" else "unknown")
     classes = ("background", *NAMES) if kind == "instances" else NAMES
-    store = read_back(settings, tmp_path, tmp_path / "samples")
+    store = ingested(settings, tmp_path, tmp_path / "samples", operator="sobel")
     assert store.info.classes == classes
     for name, year in (("train", "train2017"), ("val", "val2017"), ("test", "val2017")):
         assert store.names(name) == [f"{number:012d}" for number in miniature.SPLITS[year]]

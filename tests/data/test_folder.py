@@ -10,7 +10,8 @@ from inverseform.data.folder import FolderParams
 from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
 from tests.data.miniatures import folder as miniature
-from tests.data.miniatures.read_back import check_labels, read_back
+from tests.data.miniatures.ingested import ingested
+from tests.data.miniatures.read_back import check_labels
 
 SETTINGS = {
     "name": "folder",
@@ -237,7 +238,7 @@ def test_targets_of_other_tasks_come_as_they_were_drawn(everything, tmp_path):
     raw, drawn = everything
     dataset = open_dataset(params(), raw)
     assert dataset.tasks == ("depth", "normals", "edges", "saliency", "human_parts", "hha")
-    store = read_back(params(), raw, tmp_path / "samples")
+    store = ingested(params(), raw, tmp_path / "samples", operator="sobel")
     assert store.info.tasks == dataset.tasks
     for (split, stem), truth in drawn.items():
         sample = store.sample(split, store.names(split).index(stem), tasks=dataset.tasks)

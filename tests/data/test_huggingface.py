@@ -10,7 +10,8 @@ from inverseform.data import HuggingfaceParams, open_dataset
 from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
 from tests.data.miniatures import huggingface as miniature
-from tests.data.miniatures.read_back import check_labels, read_back
+from tests.data.miniatures.ingested import ingested
+from tests.data.miniatures.read_back import check_labels
 
 SETTINGS = {
     "name": "huggingface", "where": "folder", "dataset": "drawn", "configuration": None, "revision": None,
@@ -60,7 +61,7 @@ def test_labels_come_as_they_were_drawn_and_nothing_is_asked_of_the_network(tmp_
     else:
         miniature.write_cache(tmp_path / "hub", "someone/drawn")
         settings = params(where="cache", dataset="someone/drawn")
-    store = read_back(settings, tmp_path, tmp_path / "samples")
+    store = ingested(settings, tmp_path, tmp_path / "samples", operator="sobel")
     for split, theirs in (("train", "train"), ("val", "validation"), ("test", "validation")):
         assert store.size(split) == miniature.SIZES[theirs]
         for index, truth in enumerate(wanted(theirs)):

@@ -4,16 +4,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from components.ingest import IngestParams, ingest
-from inverseform.boundary import BoundaryParams, boundaries
+from inverseform.boundary import boundaries
 from inverseform.data import open_dataset
 from inverseform.data.dataset import decode_image
 from inverseform.data.hha import hha, normals_from_depth
 from inverseform.data.layout import LayoutError
 from inverseform.data.nyuv2 import CLASSES, Nyuv2Params
-from inverseform.data.sample_store import SampleStore
 from inverseform.settings import InputError
 from tests.data.miniatures import nyuv2 as miniature
+from tests.data.miniatures.ingested import ingested
 from tests.data.miniatures.room import small_camera
 
 LAYOUTS = ("multi_task", "sa_gate", "official")
@@ -107,14 +106,7 @@ def test_hha_comes_from_files_or_else_from_depth(drawn):
 
 def test_everything_arrives_in_the_sample_store(drawn, tmp_path):
     layout, raw, scenes = drawn
-    boundary = BoundaryParams(operator="sobel", radius=1)
-    ingest(
-        IngestParams(data=params(layout), boundary=boundary, workers=2, shard_mib=1),
-        raw=raw,
-        samples=tmp_path / "store",
-        checkpoints=tmp_path / "checkpoints",
-    )
-    store = SampleStore.open(tmp_path / "store")
+    store = ingested(params(layout), raw, tmp_path / "store", operator="sobel")
     assert store.info.tasks == TASKS and store.info.classes == CLASSES
     for split in ("train", "val", "test"):
         for index, name in enumerate(store.names(split)):

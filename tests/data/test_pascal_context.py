@@ -4,14 +4,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from components.ingest import IngestParams, ingest
-from inverseform.boundary import BoundaryParams
 from inverseform.data import open_dataset
 from inverseform.data.layout import LayoutError
 from inverseform.data.pascal_context import CLASSES, PascalContextParams
-from inverseform.data.sample_store import SampleStore
 from inverseform.settings import InputError
 from tests.data.miniatures import pascal_context as miniature
+from tests.data.miniatures.ingested import ingested
 
 TASKS = ("edges", "saliency", "human_parts", "normals")
 
@@ -84,14 +82,7 @@ def test_without_a_list_of_parts_the_annotations_are_looked_into(raw):
 
 
 def test_everything_arrives_in_the_sample_store(raw, tmp_path):
-    boundary = BoundaryParams(operator="inequality", radius=1)
-    ingest(
-        IngestParams(data=params(), boundary=boundary, workers=2, shard_mib=1),
-        raw=raw,
-        samples=tmp_path / "store",
-        checkpoints=tmp_path / "checkpoints",
-    )
-    store = SampleStore.open(tmp_path / "store")
+    store = ingested(params(), raw, tmp_path / "store")
     assert store.info.tasks == TASKS and store.info.classes == CLASSES
     for split in ("train", "val", "test"):
         for index, name in enumerate(store.names(split)):

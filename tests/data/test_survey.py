@@ -3,11 +3,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 
-from inverseform.boundary import BoundaryParams, boundaries
+from inverseform.boundary import BoundaryParams
 from inverseform.data.dataset import Dataset, Reading, encode_png
-from inverseform.data.survey import edged, spread, survey
+from inverseform.data.survey import spread, survey
 from inverseform.settings import InputError
 
 BOUNDARY = BoundaryParams(operator="sobel", radius=1)
@@ -105,13 +104,6 @@ def test_samples_are_spread_evenly_over_all_splits():
     assert [split for split, _ in chosen] == ["train"] * 9 + ["val"] * 3
     assert [source.seed for _, source in chosen] == [*range(5, 90, 10), 5, 15, 25]
     assert len(spread(whole, 1000)) == 120 and spread(dataset({"train": []}), 12) == []
-
-
-def test_boundaries_are_those_of_ingest():
-    reading = Drawn(4).read()
-    edge, valid = edged(reading, 3, BoundaryParams(operator="inequality", radius=2))
-    wanted = boundaries(torch.from_numpy(reading.labels)[None], num_classes=3, operator="inequality", radius=2)
-    assert torch.equal(edge, wanted[0][0]) and torch.equal(valid, wanted[1][0])
 
 
 class Alive:

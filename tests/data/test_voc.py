@@ -7,7 +7,8 @@ from inverseform.data.voc import CLASSES
 from inverseform.data.voc_colours import voc_colours
 from inverseform.settings import InputError
 from tests.data.miniatures import voc as miniature
-from tests.data.miniatures.read_back import check_labels, read_back
+from tests.data.miniatures.ingested import ingested
+from tests.data.miniatures.read_back import check_labels
 
 SETTINGS = {
     "name": "voc", "folder": "VOCdevkit/VOC2012", "labels": "SegmentationClass", "train": "train", "val": "val",
@@ -33,7 +34,7 @@ def test_the_colours_are_those_of_the_devkit():
 def test_labels_come_as_they_were_drawn(tmp_path, folder, labels, train):
     truth = miniature.draw(folder, labels=labels)
     settings = params(labels=labels, train=train)
-    store = read_back(settings, tmp_path, tmp_path / "samples")
+    store = ingested(settings, tmp_path, tmp_path / "samples", operator="sobel")
     assert store.info.classes == CLASSES
     for split, name in (("train", train), ("val", "val"), ("test", "val")):
         assert store.names(split) == list(miniature.LISTS[name])

@@ -7,9 +7,9 @@ from inverseform.boundary import BoundaryParams
 from inverseform.data.sample_store import SampleStore
 
 
-def ingested(data, raw, folder):
+def ingested(data, raw, folder, *, operator="inequality"):
     """The store of a data set, made by the stage."""
-    boundary = BoundaryParams(operator="inequality", radius=1)
+    boundary = BoundaryParams(operator=operator, radius=1)
     ingest(
         IngestParams(data=data, boundary=boundary, workers=2, shard_mib=1),
         raw=raw,

@@ -1,23 +1,9 @@
-"""A miniature through the whole of ingest, and what must hold of every sample that comes back."""
+"""What must hold of every sample of a miniature that went through the whole of ingest."""
 
 import numpy as np
 import torch
 
-from components.ingest import IngestParams, ingest
-from inverseform.boundary import BoundaryParams, boundaries
-from inverseform.data.sample_store import SampleStore
-
-
-def read_back(data, raw, folder):
-    """The store that ingest writes of a data set."""
-    boundary = BoundaryParams(operator="sobel", radius=1)
-    ingest(
-        IngestParams(data=data, boundary=boundary, workers=2, shard_mib=1),
-        raw=raw,
-        samples=folder,
-        checkpoints=folder.with_name(f"{folder.name}-checkpoints"),
-    )
-    return SampleStore.open(folder)
+from inverseform.boundary import boundaries
 
 
 def check_labels(sample, truth, num_classes):
