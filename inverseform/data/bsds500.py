@@ -20,21 +20,21 @@ Traps. The official `Boundaries` lie on one side of a border, one pixel wide, an
 both. The folders of images hold a Thumbs.db. The .mat files are read by scipy, which executes nothing.
 """
 
-import io
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 from pydantic import model_validator
 
 from inverseform.data.dataset import Dataset, Reading, decode_image
+from inverseform.data.label_maps import check_size
 from inverseform.data.layout import LayoutError, files, unpaired
-from inverseform.data.published_labels import check_size, single_channel
+from inverseform.data.matlab import read_mat
+from inverseform.data.published_labels import single_channel
 from inverseform.data.region_colours import region_colours
 from inverseform.settings import InputError, Settings
 
@@ -95,7 +95,7 @@ class Bsds500Source:
         encoded = self.image.read_bytes()
         image = decode_image(encoded, source=str(self.image))
         regions, edges = self.annotated(self.annotation)
-        check_size(self.annotation, regions, self.image, image)
+        check_size(self.annotation, regions.shape, image=self.image, pixels=image.shape)
         colours = region_colours(regions)
         if colours.max() >= len(COLOURS):
             raise InputError(
@@ -125,14 +125,16 @@ def open_bsds500(params: Bsds500Params, raw: Path) -> Dataset:
     return Dataset("bsds500", classes, COLOURS, splits, tasks=("edges",), expected=COUNTS)
 
 
-def read_mat(path: Path, *, annotator: Literal["coarsest", "median", "finest"]) -> Annotation:
+def annotation(path: Path, *, annotator: Literal["coarsest", "median", "finest"]) -> Annotation:
     """What all annotators drew, and the regions of one.
 
     Raises:
         InputError: The file is damaged, or not of BSDS500.
     """
-    cells = _cells(path)
+    (found,) = read_mat(path, "groundTruth")
     try:
+        # A single cell comes without its array.
+        cells = [found] if isinstance(found, dict) else list(found)
         regions = [np.asarray(cell["Segmentation"]) for cell in cells]
         edges = np.stack([np.asarray(cell["Boundaries"]) > 0 for cell in cells]).astype(np.uint8)
         if any(each.shape != edges.shape[1:] or each.dtype.kind not in "ui" for each in regions):
@@ -165,31 +167,19 @@ def annotators_of_shares(shares: UInt8[np.ndarray, "height width"], *, source: P
     )
 
 
-def _cells(path: Path) -> list[Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        held = loadmat(io.BytesIO(path.read_bytes()), variable_names=["groundTruth"], simplify_cells=True)
-    except (MatReadError, NotImplementedError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError,
-            zlib.error) as error:  # fmt: skip
-        raise InputError(f"{path}: cannot be read as a .mat file ({error}); copy it again from the archive") from error
-    found = held.get("groundTruth")
-    # A single cell comes without its array.
-    return [found] if isinstance(found, dict) else [] if found is None else list(found)
-
-
 def _official(raw: Path, split: str, params: Bsds500Params) -> list[Bsds500Source]:
     try:
         import scipy.io  # noqa: F401 (asked for here, so that it is missed before the first image is read)
     except ImportError as error:
-        raise InputError("data.layout is mat: scipy reads .mat files and is missing; pip install scipy") from error
+        raise InputError(
+            'data.layout is mat: scipy reads .mat files and is missing; pip install "inverseform[matlab]"'
+        ) from error
     data = next((raw / place for place in _PLACES if (raw / place / "images").is_dir()), raw / _PLACES[0])
     images = files(data / "images" / split, ending=".jpg")
     drawn = files(data / "groundTruth" / split, ending=".mat")
     if problems := unpaired(images, drawn, what="drawing of people", folder=data / "groundTruth" / split):
         raise LayoutError(problems)
-    read = partial(read_mat, annotator=params.annotator)
+    read = partial(annotation, annotator=params.annotator)
     return [Bsds500Source(name, path, drawn[name], read) for name, path in images.items()]
 
 

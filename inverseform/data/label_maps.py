@@ -96,16 +96,17 @@ def decode_colours(
     return np.array(ids, dtype=np.uint8)[place]
 
 
-def check_size(path: Path, shape: tuple[int, ...], *, image: Path, pixels: tuple[int, ...]) -> None:
+def check_size(path: Path, shape: tuple[int, ...], *, image: Path | None, pixels: tuple[int, ...]) -> None:
     """Refuse what belongs to an image and is of another height and width.
 
     Raises:
-        InputError: `shape` is not the first two numbers of `pixels`.
+        InputError: The first two numbers of `shape` are not those of `pixels`.
     """
-    if shape != pixels[:2]:
+    if shape[:2] != pixels[:2]:
+        found, wanted = ("x".join(map(str, each[1::-1])) for each in (shape, pixels))
         raise InputError(
-            f"{path}: is {shape[1]}x{shape[0]} and {image.name} is {pixels[1]}x{pixels[0]} (width x height); what "
-            f"belongs to an image has its size: scale one of them (labels without smoothing)"
+            f"{path}: is {found} and {image.name if image else 'its image'} is {wanted} (width x height); what belongs "
+            f"to an image has its size: copy both again, or scale one of them (labels without smoothing)"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
+from inverseform.data.label_maps import check_size
 from inverseform.data.matlab import read_mat
 from inverseform.settings import InputError
 
@@ -49,9 +50,9 @@ def label_map(path: Path, size: tuple[int, int]) -> Integer[np.ndarray, "height 
         InputError: The file is damaged, or of another size.
     """
     (values,) = read_mat(path, "LabelMap")
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu" or values.ndim != 2:
         raise InputError(f"{path}: its LabelMap is no matrix of whole numbers; copy it again")
-    check_size(path, values.shape, size)
+    check_size(path, values.shape, image=None, pixels=size)
     return values
 
 
@@ -116,15 +117,6 @@ def images_of_people(path: Path, names: Iterable[str]) -> set[str] | None:
     return {name for name, found in classes.items() if PERSON in found}
 
 
-def check_size(path: Path, shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    """Raise InputError where what belongs to an image is not of its size."""
-    if shape[:2] != size:
-        raise InputError(
-            f"{path}: has the shape {shape} and its image is {size[0]} high and {size[1]} wide; they must be "
-            f"alike: copy the data set again"
-        )
-
-
 def _structures(of: Any, name: str, path: Path) -> list[Any]:  # noqa: ANN401 (whatever a file holds)
     """The structures in a field: MATLAB has one alone for a list of one, and an empty matrix for none."""
     found = _field(of, name, path)
@@ -139,5 +131,5 @@ def _field(of: Any, name: str, path: Path) -> Any:  # noqa: ANN401 (whatever a f
 
 def _mask(part: Mapping[str, Any], path: Path, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     mask = np.asarray(_field(part, "mask", path))
-    check_size(path, mask.shape, size)
+    check_size(path, mask.shape, image=None, pixels=size)
     return mask > 0

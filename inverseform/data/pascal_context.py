@@ -35,11 +35,11 @@ from jaxtyping import Float16, Shaped, UInt8
 
 from inverseform.data.dataset import Dataset, Reading, decode_image, open_picture
 from inverseform.data.id_table import class_ids
+from inverseform.data.label_maps import check_size
 from inverseform.data.list_files import Files, Kind, listed
 from inverseform.data.normal_axes import NormalAxes, unit_normals
 from inverseform.data.pascal_annotations import (
     WITH_NORMALS,
-    check_size,
     edges,
     human_parts,
     images_of_people,
@@ -153,5 +153,5 @@ def _picture(path: Path, size: tuple[int, int], *, channels: int = 1) -> UInt8[n
         wanted = "RGB" if channels == 3 else "one channel"
         raise InputError(f"{path}: has pixels of type {picture.mode}; it must have {wanted} of 8 bits: copy it again")
     values = np.array(picture)
-    check_size(path, values.shape, size)
+    check_size(path, values.shape, image=None, pixels=size)
     return values

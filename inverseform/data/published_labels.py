@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from inverseform.data.dataset import Colour, Reading, decode_image, open_picture
+from inverseform.data.label_maps import check_size
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
 
@@ -40,7 +41,7 @@ class LabelledImage:
         if self.labels is None:
             return Reading(encoded, image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8))
         labels = self.class_ids(self.labels)
-        check_size(self.labels, labels, self.image, image)
+        check_size(self.labels, labels.shape, image=self.image, pixels=image.shape)
         return Reading(encoded, image, labels)
 
 
@@ -112,25 +113,6 @@ def single_channel(path: Path) -> Shaped[np.ndarray, "height width"]:
             f"or 16 bits; copy it again from its origin"
         )
     return values
-
-
-def check_size(
-    path: Path,
-    array: Shaped[np.ndarray, "height width"],
-    image: Path,
-    pixels: UInt8[np.ndarray, "rows columns 3"],
-) -> None:
-    """Refuse what is not of the size of its image.
-
-    Raises:
-        InputError: It is not.
-    """
-    (height, width), (rows, columns) = array.shape, pixels.shape[:2]
-    if (height, width) != (rows, columns):
-        raise InputError(
-            f"{path}: is {width}x{height} and {image.name} is {columns}x{rows} (width x height); they are published in "
-            f"one size, so copy both again from one origin"
-        )
 
 
 def _code(colours: Shaped[np.ndarray, "*shape 3"]) -> Shaped[np.ndarray, "*shape"]:

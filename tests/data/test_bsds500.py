@@ -125,7 +125,9 @@ def test_a_damaged_mat_is_refused_by_name(raw):
     source = open_dataset(params(), raw).splits["train"][0]
     for part in (whole[: len(whole) // 2], b"", b"no mat", whole[:140] + bytes(60) + whole[200:]):
         path.write_bytes(part)
-        with pytest.raises(InputError, match=r"100075\.mat: (cannot be read as a \.mat file|holds no groundTruth)"):
+        with pytest.raises(
+            InputError, match=r"100075\.mat: (cannot be read as a MATLAB file|has no variable groundTruth)"
+        ):
             source.read()
 
 
@@ -138,7 +140,9 @@ def test_a_mat_of_something_else_is_refused(raw):
     cells[0, 1] = cells[0, 0]
     for held in ({"other": np.ones(3)}, {"groundTruth": np.ones((3, 3))}, {"groundTruth": cells}):
         savemat(path, held)
-        with pytest.raises(InputError, match=r"100075\.mat: holds no groundTruth as BSDS500 has it"):
+        with pytest.raises(
+            InputError, match=r"100075\.mat: has no variable groundTruth|100075\.mat: holds no groundTruth as BSDS500"
+        ):
             source.read()
 
 

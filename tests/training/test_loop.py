@@ -235,7 +235,8 @@ def train(folder):
         model, batches, loss, LONG, machine=launch(PLAIN), place=Place(folder, {}, {}), validation=validation
     ):
         pass
-    best = b"".join(tensor.numpy().tobytes() for tensor in step.best.tensors.values())
+    # By name: a file of tensors has an order of its own, and a best read back from one has that.
+    best = b"".join(tensor.numpy().tobytes() for _, tensor in sorted(step.best.tensors.items()))
     digests = [hashlib.sha256(part).hexdigest() for part in (weights_of(model).numpy().tobytes(), best)]
     folder.with_suffix(".json").write_text(json.dumps([digests, step.best.step, step.history]))
 
