@@ -92,9 +92,8 @@ def evaluate(
     contents = _contents(params, card, store, judged, found, verdict, terms, compared)
     report.write_text(render(contents), encoding="utf-8")
     _announce(verdict)
-    # An engine's metrics are numbers; what has none is null in the file and left out here.
-    defined = {name: value for name, value in figures.items() if value is not None}
-    return {**defined, "passed": verdict["passed"], "seconds": time.monotonic() - start}
+    confusion = {"classes": list(card.classes), "counts": judged.confusion.tolist()}
+    return {**figures, "passed": verdict["passed"], "confusion": confusion, "seconds": time.monotonic() - start}
 
 
 def summary(judged: Judged, found: Mapping[str, Estimate]) -> dict[str, float | int | None]:

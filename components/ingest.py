@@ -7,7 +7,6 @@ byte. `--verify --samples DIR` reads all that is there against the checksums.
 """
 
 import runpy
-import shutil
 import sys
 import time
 from collections import Counter
@@ -19,15 +18,16 @@ from pydantic import Field
 from components import stage
 from components.processes import Spread, processes
 from components.progress import track
-from components.sample_shards import PARTIAL, Receipt, Work, encode, make, put, whole
-from components.shard_plan import Job, Plan, find_plan, inputs_of, probes, write_plan
+from components.sample_shards import SampleReceipt, Work, encode, make
+from components.shard_plan import Job, Plan, every_nth, find_plan, inputs_of, probes, write_plan
+from components.shard_receipts import put, sweep, whole
 from components.stage import Input, Number, Output, Report, Scratch, Shared
 from inverseform.boundary import BoundaryParams
 from inverseform.data import DataParams, Dataset, open_dataset
 from inverseform.data.dataset import Source
 from inverseform.data.description import FORMAT
 from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info
-from inverseform.settings import InputError, Settings
+from inverseform.settings import Settings
 
 
 class IngestParams(Settings):
@@ -49,9 +49,7 @@ def ingest(params: IngestParams, *, raw: Input, samples: Output, checkpoints: Sc
     start = time.monotonic()
     dataset = open_dataset(params.data, raw)
     checkpoints.mkdir(parents=True, exist_ok=True)
-    # What killed runs had in work; no other run writes here now.
-    for left in checkpoints.glob(f"{PARTIAL}*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    sweep(checkpoints)
     receipts = make_shards(dataset, params, raw, checkpoints)
     _put_together(dataset, params, receipts, checkpoints, samples)
     tally = Counter[str]()
@@ -69,13 +67,10 @@ def ingest(params: IngestParams, *, raw: Input, samples: Output, checkpoints: Sc
 def shard(params: IngestParams, *, raw: Input, checkpoints: Shared, shard: Number = None, of: Number = None) -> Report:
     """Make each `of`-th shard from the `shard`-th on, counted from 0; for one of several machines."""
     start = time.monotonic()
-    if shard is None or of is None or not 0 <= shard < of:
-        raise InputError(
-            f"--shard {shard} --of {of}: the shard is 0 to one less than --of; write --shard 0 --of 8, say"
-        )
+    part = every_nth(shard, of)
     dataset = open_dataset(params.data, raw)
     checkpoints.mkdir(parents=True, exist_ok=True)
-    receipts = make_shards(dataset, params, raw, checkpoints, part=slice(shard, None, of))
+    receipts = make_shards(dataset, params, raw, checkpoints, part=part)
     images = sum(receipt.digest.samples for receipt in receipts.values())
     return {"shards": len(receipts), "images": images, "seconds": time.monotonic() - start}
 
@@ -89,7 +84,7 @@ def verify(params: IngestParams, *, samples: Input) -> Report:
 
 def make_shards(
     dataset: Dataset, params: IngestParams, raw: Path, folder: Path, *, part: slice = slice(None)
-) -> dict[Job, Receipt]:
+) -> dict[Job, SampleReceipt]:
     """Make the shards of a data set that are not there yet; the receipts of all, or of a part of them.
 
     Raises:
@@ -108,8 +103,8 @@ def make_shards(
         if plan is None:
             plan = Plan(settings=settings, inputs=inputs, sizes=shard_sizes(dataset, params, spread))
             write_plan(folder, plan)
-        jobs = plan.jobs(dataset)[part]
-        found = {job: receipt for job in jobs if (receipt := whole(folder, job))}
+        jobs = plan.jobs(info.counts)[part]
+        found = {job: receipt for job in jobs if (receipt := whole(folder, job, SampleReceipt))}
         # The largest first, so that no process has a long one left when the others are done.
         left = sorted((job for job in jobs if job not in found), key=lambda job: job.first - job.last)
         works = [Work(job, list(dataset.splits[job.split][job.first : job.last]), info, folder) for job in left]
@@ -147,7 +142,7 @@ def describe(dataset: Dataset, params: IngestParams) -> DatasetInfo:
 
 
 def _put_together(
-    dataset: Dataset, params: IngestParams, receipts: dict[Job, Receipt], checkpoints: Path, samples: Path
+    dataset: Dataset, params: IngestParams, receipts: dict[Job, SampleReceipt], checkpoints: Path, samples: Path
 ) -> None:
     samples.mkdir(parents=True)
     digests = {split: [] for split in dataset.splits}
@@ -158,7 +153,7 @@ def _put_together(
     write_info(samples, describe(dataset, params), digests)
 
 
-def _made(work: Work) -> tuple[Job, Receipt]:
+def _made(work: Work) -> tuple[Job, SampleReceipt]:
     return work.job, make(work)
 
 

@@ -1,34 +1,28 @@
-"""One shard of samples at a time: made under another name, renamed when it is whole, and a receipt beside it."""
+"""One shard of samples at a time, and what is counted in it."""
 
-import os
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
-from components.shard_plan import Job, write_whole
+from components.shard_plan import Job
+from components.shard_receipts import Receipt, keep, partial_folder
 from inverseform.boundary import BoundaryParams
 from inverseform.data.boundary_bits import BOUNDARY, boundary_bits
 from inverseform.data.dataset import Source
-from inverseform.data.digest import ShardDigest, difference, digest_of
+from inverseform.data.digest import digest_of
 from inverseform.data.sample_store import DatasetInfo, write_samples
 from inverseform.data.shards import shard_path
 from inverseform.data.stored_sample import StoredSample, stored_bits
 from inverseform.sample import IGNORE_INDEX
-from inverseform.settings import InputError, Settings
-
-PARTIAL = ".partial-"
+from inverseform.settings import InputError
 
 
-class Receipt(Settings):
-    """What is known of a shard that is whole; a JSON file beside it."""
+class SampleReceipt(Receipt):
+    """What is known of a shard of samples that is whole."""
 
-    digest: ShardDigest
     pixels: int
     """Of all its samples."""
     ignored: int
@@ -46,7 +40,7 @@ class Work(NamedTuple):
     folder: Path
 
 
-def make(work: Work) -> Receipt:
+def make(work: Work) -> SampleReceipt:
     """Make a shard and its receipt; memory holds one sample and one row group.
 
     Raises:
@@ -54,39 +48,13 @@ def make(work: Work) -> Receipt:
         OSError: The disk is full, say.
     """
     job, tally = work.job, Counter[str]()
-    # A folder of its own: of two runs that make the same shard, neither writes into the other's.
-    partial = work.folder / f"{PARTIAL}{uuid.uuid4().hex}"
-    partial.mkdir()
-    try:
+    with partial_folder(work.folder) as partial:
         rows = _rows(work, tally)
         write_samples(partial, work.info, job.split, rows, shard_bytes=2**62, first=job.number)
         made = shard_path(partial, job.split, job.number)
-        digest = digest_of(made, samples=job.last - job.first)
-        made.rename(work.folder / made.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    receipt = Receipt(digest=digest, **tally)
-    write_whole(work.folder / f"{job.name}.json", receipt.model_dump_json() + "\n")
+        receipt = SampleReceipt(digest=digest_of(made, samples=job.last - job.first), **tally)
+        keep(made, work.folder, job, receipt)
     return receipt
-
-
-def whole(folder: Path, job: Job) -> Receipt | None:
-    """The receipt of a shard that is there and undamaged, to the last byte; None where it has to be made."""
-    try:
-        receipt = Receipt.model_validate_json((folder / f"{job.name}.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    found = difference(folder / receipt.digest.name, receipt.digest, full=True)
-    return receipt if found is None and receipt.digest.samples == job.last - job.first else None
-
-
-def put(shard: Path, folder: Path) -> None:
-    """Put a shard into another folder as well: as a second name of the same file, or as a copy on another disk."""
-    try:
-        os.link(shard, folder / shard.name)
-    except OSError:
-        # Some file systems have no second names, and none has them for files of another.
-        shutil.copyfile(shard, folder / shard.name)
 
 
 def encode(source: Source, boundary: BoundaryParams, *, classes: int) -> tuple[StoredSample, Counter[str]]:

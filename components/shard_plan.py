@@ -1,4 +1,4 @@
-"""Which samples go into which shard: decided from the data set and the settings, so that any run decides the same.
+"""Which samples or pairs go into which shard: decided from inputs and settings, so that any run decides the same.
 
 The plan lies beside the shards, in plan.json. A run that goes on from another, or that makes a part of the shards, must
 agree with it.
@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ PLAN = "plan.json"
 
 
 class Job(NamedTuple):
-    """One shard: samples [first, last) of a split."""
+    """One shard: samples, or pairs, [first, last) of a split."""
 
     split: str
     number: int
@@ -43,17 +43,30 @@ class Plan(Settings):
     settings: dict[str, Any]
     """What the shards are made with, and the data set is."""
     inputs: dict[str, str]
-    """SHA-256 of what is read: names, sizes and times of the raw files, and the names of the samples of each split."""
+    """SHA-256 of what is read, by what it is."""
     sizes: dict[str, int]
     """Samples in each shard of a split; the last one has what is left."""
 
-    def jobs(self, dataset: Dataset) -> list[Job]:
-        """All shards, in their order."""
+    def jobs(self, counts: Mapping[str, int]) -> list[Job]:
+        """All shards, in their order, of so many samples in each split."""
         return [
-            Job(split, number, first, min(first + self.sizes[split], len(sources)))
-            for split, sources in dataset.splits.items()
-            for number, first in enumerate(range(0, len(sources), max(1, self.sizes[split])))
+            Job(split, number, first, min(first + self.sizes[split], count))
+            for split, count in counts.items()
+            for number, first in enumerate(range(0, count, max(1, self.sizes[split])))
         ]
+
+
+def every_nth(shard: int | None, of: int | None) -> slice:
+    """The part of all shards that one of several machines makes: each `of`-th from the `shard`-th on, counted from 0.
+
+    Raises:
+        InputError: There is no such part.
+    """
+    if shard is None or of is None or not 0 <= shard < of:
+        raise InputError(
+            f"--shard {shard} --of {of}: the shard is 0 to one less than --of; write --shard 0 --of 8, say"
+        )
+    return slice(shard, None, of)
 
 
 def inputs_of(dataset: Dataset, raw: Path) -> dict[str, str]:
@@ -80,7 +93,7 @@ def find_plan(folder: Path, settings: dict[str, Any], inputs: dict[str, str]) ->
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise InputError(f"{path}: is not what ingest writes; begin anew: rm -r {folder}") from error
+        raise InputError(f"{path}: is not the plan of any shards; begin anew: rm -r {folder}") from error
     lines = [
         *differences(plan.settings, json.loads(json.dumps(settings))),
         *(f"input {line}" for line in differences(plan.inputs, inputs)),

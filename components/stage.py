@@ -2,8 +2,13 @@
 
 A stage is `def stage(params: Params, *, samples: Input, pairs: Output) -> Report`. Two engines call the same module:
 
-- DVC and people: ``python -m components.synthesize --params params.yaml --samples DIR --pairs DIR``
-- Kubeflow Pipelines: ``python -m components.synthesize --executor-input JSON``
+- DVC and people: ``python -m components.ingest --params params.yaml --raw DIR --samples DIR --checkpoints DIR``
+- Kubeflow Pipelines: ``python -m components.ingest --executor-input JSON``
+
+One rule says what is what in that JSON: an `Input` and an `Output` are the artifact of that name; a `Scratch` and a
+`Shared` folder lie in the folder that the parameter of that name says, see `Executor.folder`; a `Number` is the
+parameter of that name; an `Extra` is never given. A word before it chooses a part of the stage, as on the command line,
+but takes no value there: ``python -m components.ingest --shard --executor-input JSON``.
 
 Outputs are made under another name beside the wanted one and renamed when the stage has succeeded, so that nothing
 half-written is taken for whole. A lock beside each output keeps two runs from writing the same place. Of several
@@ -44,9 +49,10 @@ Extra = Annotated[Path | None, "extra"]
 Shared = Annotated[Path, "shared"]
 """A folder that several runs fill at the same time, each with files of its own: it is neither locked nor emptied."""
 Number = Annotated[int | None, "number"]
-"""A whole number of the command line alone."""
+"""A whole number: of the command line, or a parameter of KFP."""
 Report = dict[str, Any]
-"""The figures of a run, by name: scalars, which become KFP metrics and output parameters."""
+"""The figures of a run, by name: scalars, which become KFP metrics and output parameters, None where one has no value;
+`confusion`, if there is one, has `classes` and `counts`, a row of them for each actual class."""
 
 log = logging.getLogger("inverseform")
 
@@ -76,7 +82,8 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
     try:
         chosen = next((part for part in parts if f"--{part.__name__}" in sys.argv), function)
         # The word chooses the part, and may also be an argument of it: --shard 3.
-        word = None if chosen is function or chosen.__name__ in ports(chosen, "number") else f"--{chosen.__name__}"
+        valued = chosen.__name__ in ports(chosen, "number") and "--executor-input" not in sys.argv
+        word = None if chosen is function or valued else f"--{chosen.__name__}"
         argv = [given for given in sys.argv[1:] if given != word]
         settings, paths, executor = _arguments(chosen, argv, section=function.__name__)
         report = run(chosen, settings, paths)
@@ -167,10 +174,13 @@ def _arguments(
     settings = typing.get_type_hints(function)["params"]
     if given.executor_input:
         executor = Executor(given.executor_input)
-        paths = executor.paths(
-            inputs=ports(function, "input"), outputs=ports(function, "output"), scratch=ports(function, "scratch")
-        )
-        return params.parse_section(executor.params, section, settings), paths, executor
+        folders = [*ports(function, "scratch"), *ports(function, "shared")]
+        paths = {
+            **executor.artifacts(inputs=read, outputs=ports(function, "output")),
+            **{name: executor.folder(name, stage=section) for name in folders},
+            **{name: executor.number(name) for name in numbers},
+        }
+        return params.parse_section(executor.parameter("params"), section, settings), paths, executor
     missing = [f"--{name.replace('_', '-')}" for name in names if getattr(given, name) is None]
     if missing:
         parser.error(f"{', '.join(missing)} missing: say where to read and write")

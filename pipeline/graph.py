@@ -1,152 +1,28 @@
-"""The graph: six container components, one a stage, and the pipeline that joins them.
+"""The graph: the six stages, joined as dvc.yaml joins them, with the shards of the first two spread over pods.
 
-Every component runs `python -m components.<stage>` and hands it the executor input, one JSON with all that Kubeflow
-knows about the task; `components.stage` reads paths and settings from it. Function, module, section of params.yaml
-and stage of dvc.yaml share one name, and `tests/pipeline/test_graph.py` holds this file and dvc.yaml together.
-
-Settings travel as one string of JSON a stage. Kubeflow would turn the whole numbers of a dict into floats, and its
-cache then takes note of the stage's own settings only, as DVC's does.
+`tests/pipeline/test_graph.py` holds this file and dvc.yaml together, after loops and the tasks that control them are
+left out.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 from kfp import dsl, kubernetes
-from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output
+from kfp.dsl import Artifact
 from kfp.dsl.base_component import BaseComponent
 
-STAGES = ("ingest", "synthesize", "train_inverse", "train_segmentation", "evaluate", "export")
-"""Names of the stages, in the order in which they run."""
+from pipeline import stages
+from pipeline.site import CHECKPOINTS, STAGES, TRAININGS, Accelerator, Needs, Site
 
-
-@dataclass(frozen=True)
-class Site:
-    """What differs from cluster to cluster; fixed when the graph is compiled."""
-
-    small_image: str = "localhost/inverseform/small:0.1.0"
-    """Image of the stages that need torch and the data libraries alone."""
-    large_image: str = "localhost/inverseform/large:0.1.0"
-    """Image of the stages that build a network."""
-    claim: str = "inverseform-checkpoints"
-    """PersistentVolumeClaim for checkpoints: Kubeflow keeps nothing of a pod that failed, a retry resumes from here."""
-    gpu_stages: tuple[str, ...] = ("train_inverse", "train_segmentation")
-    """Stages that ask for a GPU; `evaluate` uses one as well if it gets one."""
-
-
-class Needs(NamedTuple):
-    """What a stage asks of the cluster."""
-
-    image: str
-    cpu: str
-    memory: str
-    retries: int
-
-
-NEEDS = {
-    "ingest": Needs("small", cpu="4", memory="8Gi", retries=1),
-    "synthesize": Needs("small", cpu="4", memory="8Gi", retries=1),
-    "train_inverse": Needs("large", cpu="4", memory="16Gi", retries=3),
-    "train_segmentation": Needs("large", cpu="8", memory="32Gi", retries=3),
-    "evaluate": Needs("large", cpu="4", memory="16Gi", retries=1),
-    "export": Needs("large", cpu="2", memory="8Gi", retries=1),
-}
-"""By stage. The trainings are retried more often, as they resume and may run on machines that are taken away."""
-
-
-def _stage(name: str) -> dsl.ContainerSpec:
-    """The container of a stage; `pipeline` puts the image of its site in."""
-    return dsl.ContainerSpec(
-        image=Site.small_image if NEEDS[name].image == "small" else Site.large_image,
-        command=[
-            "python",
-            "-m",
-            f"components.{name}",
-            "--executor-input",
-            dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER,
-        ],
-    )
-
-
-@dsl.container_component
-def ingest(params: str, checkpoints: str, raw: Input[Artifact], samples: Output[Dataset]) -> dsl.ContainerSpec:
-    """A data set to samples: images, labels and boundary maps."""
-    return _stage("ingest")
-
-
-@dsl.container_component
-def synthesize(params: str, samples: Input[Dataset], pairs: Output[Dataset]) -> dsl.ContainerSpec:
-    """Samples to pairs of boundary tiles and the transform between them."""
-    return _stage("synthesize")
-
-
-@dsl.container_component
-def train_inverse(
-    params: str,
-    checkpoints: str,
-    pairs: Input[Dataset],
-    inverse_net: Output[Model],
-    metrics: Output[Metrics],
-    curves: Output[Artifact],
-    report: Output[HTML],
-) -> dsl.ContainerSpec:
-    """Pairs to the inverse network, which tells the transform between two boundary maps, and a report on it."""
-    return _stage("train_inverse")
-
-
-@dsl.container_component
-def train_segmentation(
-    params: str,
-    checkpoints: str,
-    samples: Input[Dataset],
-    inverse_net: Input[Model],
-    segmenter: Output[Model],
-    metrics: Output[Metrics],
-    curves: Output[Artifact],
-) -> dsl.ContainerSpec:
-    """Samples and the frozen inverse network to the segmentation network."""
-    return _stage("train_segmentation")
-
-
-@dsl.container_component
-def evaluate(
-    params: str,
-    samples: Input[Dataset],
-    segmenter: Input[Model],
-    curves: Input[Artifact],
-    metrics: Output[Metrics],
-    gate: Output[Artifact],
-    images: Output[Dataset],
-    plots: Output[Artifact],
-    report: Output[HTML],
-    passed: dsl.OutputPath(bool),  # pyright: ignore[reportInvalidTypeForm] (how kfp spells an output parameter)
-) -> dsl.ContainerSpec:
-    """The network on held-out samples: metrics, the gate, counts of each image, plots and the report."""
-    return _stage("evaluate")
-
-
-@dsl.container_component
-def export(
-    params: str,
-    samples: Input[Dataset],
-    segmenter: Input[Model],
-    gate: Input[Artifact],
-    onnx: Output[Artifact],
-    agreement: Output[Artifact],
-    card: Output[Markdown],
-) -> dsl.ContainerSpec:
-    """The network without its boundary head as one ONNX file, compared with torch."""
-    return _stage("export")
-
-
-@dsl.container_component
-def skip_export() -> dsl.ContainerSpec:
-    """Say that nothing was exported, and where to read why."""
-    words = "export skipped: the network did not pass the gate of evaluate; see gate.json and the report"
-    return dsl.ContainerSpec(image=Site.small_image, command=["python", "-c", f"print({words!r})"])
+__all__ = ["CHECKPOINTS", "STAGES", "Site", "pipeline"]
 
 
 def pipeline(site: Site) -> BaseComponent:
-    """The whole graph for one cluster; its arguments are the data set's address and the six sections of settings."""
+    """The whole graph for one cluster; its arguments are the data set's address and the six sections of settings.
+
+    `revision` says which state of the data set is at the address: with another one, nothing that was made of the last
+    comes from the cache. `checkpoints` is the same for every run: a stage has a place in it for each work it is asked
+    to do, so that runs do not meet there unless they do the same; name a folder below to keep one apart even so.
+    """
 
     @dsl.pipeline(name="inverseform", description="From images and label maps to an ONNX file without boundary head")
     def inverseform(
@@ -157,49 +33,108 @@ def pipeline(site: Site) -> BaseComponent:
         train_segmentation_params: str,
         evaluate_params: str,
         export_params: str,
+        revision: str = "",
+        checkpoints: str = CHECKPOINTS,
     ) -> None:
-        # Imported once per address: other data needs another address, or the cache gives what came of the old.
-        found = dsl.importer(artifact_uri=raw, artifact_class=Artifact).set_display_name("raw")
-        ingested = ingest(params=ingest_params, checkpoints="/checkpoints/ingest", raw=found.output)
-        samples = ingested.outputs["samples"]
-        synthesized = synthesize(params=synthesize_params, samples=samples)
-        inverse = train_inverse(
-            params=train_inverse_params, checkpoints="/checkpoints/train_inverse", pairs=synthesized.outputs["pairs"]
-        )
-        trained = train_segmentation(
-            params=train_segmentation_params,
-            checkpoints="/checkpoints/train_segmentation",
-            samples=samples,
-            inverse_net=inverse.outputs["inverse_net"],
-        )
-        segmenter, curves = trained.outputs["segmenter"], trained.outputs["curves"]
-        evaluated = evaluate(params=evaluate_params, samples=samples, segmenter=segmenter, curves=curves)
-        # A condition without an Else is skipped in silence by kfp's local runner.
-        with dsl.If(evaluated.outputs["passed"] == True, name="passed"):  # noqa: E712 (a condition, not a truth value)
-            gate = evaluated.outputs["gate"]
-            exported = export(params=export_params, samples=samples, segmenter=segmenter, gate=gate)
-        with dsl.Else(name="not passed"):
-            skip_export().set_container_image(site.small_image)
+        noted = stages.note(checkpoints=checkpoints, claim=site.claim)
+        _place(noted, site, Needs(cpu="100m", memory="512Mi"))
+        # What it says changes with the run, of which the cache knows nothing.
+        noted.set_caching_options(False)
+        with dsl.ExitHandler(noted, name="stages"):
+            # Imported once per address and revision.
+            found = dsl.importer(artifact_uri=raw, artifact_class=Artifact, metadata={"revision": revision})
+            raw_data = found.set_display_name("raw").output
+            given = {"params": ingest_params, "checkpoints": checkpoints, "revision": revision, "raw": raw_data}
+            ingested = stages.ingest(**given)
+            if site.ingest.pods > 1:
+                with _each(site.ingest.pods, site.ingest.at_once) as number:
+                    shard = stages.ingest_shard(**given, shard=number, of=site.ingest.pods)
+                    _place_stage(shard, site, "ingest")
+                ingested.after(shard)
+            samples = ingested.outputs["samples"]
+            given = {"params": synthesize_params, "checkpoints": checkpoints, "samples": samples}
+            synthesized = stages.synthesize(**given)
+            if site.synthesize.pods > 1:
+                fitted = stages.synthesize_fit(**given)
+                _place_stage(fitted, site, "synthesize")
+                with _each(site.synthesize.pods, site.synthesize.at_once) as number:
+                    shard = stages.synthesize_shard(**given, shard=number, of=site.synthesize.pods).after(fitted)
+                    _place_stage(shard, site, "synthesize")
+                synthesized.after(shard)
+            inverse = stages.train_inverse(
+                params=train_inverse_params, checkpoints=checkpoints, pairs=synthesized.outputs["pairs"]
+            )
+            trained = stages.train_segmentation(
+                params=train_segmentation_params,
+                checkpoints=checkpoints,
+                samples=samples,
+                inverse_net=inverse.outputs["inverse_net"],
+            )
+            segmenter, curves = trained.outputs["segmenter"], trained.outputs["curves"]
+            evaluated = stages.evaluate(params=evaluate_params, samples=samples, segmenter=segmenter, curves=curves)
+            # A condition without an Else is skipped in silence by kfp's local runner.
+            with dsl.If(evaluated.outputs["passed"] == True, name="passed"):  # noqa: E712 (a condition, not a truth value)
+                gate = evaluated.outputs["gate"]
+                exported = stages.export(params=export_params, samples=samples, segmenter=segmenter, gate=gate)
+            with dsl.Else(name="not passed"):
+                # The figures stand among the inputs of the task, where one looks for why.
+                skipped = stages.skip_export(miou=evaluated.outputs["miou"], mba=evaluated.outputs["mba"])
+                _place(skipped, site, Needs(cpu="100m", memory="64Mi"))
         # After the wiring, so that this reads as the graph alone.
         for task in (ingested, synthesized, inverse, trained, evaluated, exported):
-            _place(task, site)
+            # kfp writes the names of tasks with hyphens.
+            _place_stage(task, site, task.name.replace("-", "_"))
 
     return cast(BaseComponent, inverseform)
 
 
-def _place(task: dsl.PipelineTask, site: Site) -> None:
-    """Give a task its image, its share of a machine, retries and, for a training, its volumes."""
-    # kfp writes the names of tasks with hyphens.
-    stage = task.name.replace("-", "_")
-    # Requests without limits: a stage may use what is idle, and is not killed for a peak of memory.
-    needs = NEEDS[stage]
-    task.set_container_image(site.small_image if needs.image == "small" else site.large_image)
+def _each(pods: int, at_once: int) -> dsl.ParallelFor:
+    """A loop over the parts of a stage's shards.
+
+    Some backends do not try a task of a loop again, whatever is asked for. A part that fails ends the run there, and
+    what it had made stays: the next run goes on from it, and a stage makes all shards that it does not find.
+    """
+    return dsl.ParallelFor(list(range(pods)), parallelism=min(pods, at_once))
+
+
+def _place_stage(task: dsl.PipelineTask, site: Site, stage: str) -> None:
+    """Give a stage, or a part of it, its share of a machine and, where it keeps checkpoints, their volume."""
+    needs = site.needs(stage)
+    _place(task, site, needs, image=None if stage in STAGES[:2] else site.large_image)
+    if stage in (*STAGES[:2], *TRAININGS):
+        kubernetes.mount_pvc(task, pvc_name=site.claim, mount_path=CHECKPOINTS)
+    if needs.shared_memory:
+        kubernetes.empty_dir_mount(
+            task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit=needs.shared_memory
+        )
+    if needs.gpus > 1 and (container := task.container_spec):
+        # A process for each GPU; kfp sets the image of a task, but has no function for its command.
+        torchrun = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(needs.gpus)]
+        container.command = [*torchrun, *(container.command or [])[1:]]
+
+
+def _place(task: dsl.PipelineTask, site: Site, needs: Needs, *, image: str | None = None) -> None:
+    """Give a task its image, the small one by default, its share of a machine, retries, and what the site has."""
+    task.set_container_image(image or site.small_image)
     task.set_cpu_request(needs.cpu).set_memory_request(needs.memory)
-    task.set_retry(num_retries=needs.retries, backoff_duration="60s", backoff_max_duration="600s")
-    if stage in site.gpu_stages:
-        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
-    if stage == "ingest" or stage.startswith("train_"):
-        kubernetes.mount_pvc(task, pvc_name=site.claim, mount_path="/checkpoints")
-    if stage.startswith("train_"):
-        # torch's processes hand tensors over in shared memory, of which a pod has 64 MB by default.
-        kubernetes.empty_dir_mount(task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="8Gi")
+    # Kubeflow hands the last of these to Argo, where it ends all retries so long after the first try began: with less
+    # than a training may take, one that fails late would not be tried again. No wait has an upper limit there, so that
+    # many retries are spaced evenly, where a few wait twice as long each time.
+    factor = 2 if needs.retries <= 5 else 1
+    task.set_retry(needs.retries, backoff_duration="60s", backoff_factor=factor, backoff_max_duration="30d")
+    accelerator = site.accelerator if needs.gpus else Accelerator()
+    if needs.gpus:
+        task.set_accelerator_type(accelerator.resource).set_accelerator_limit(needs.gpus)
+    for key, value in (site.node_selector | accelerator.node_selector).items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in (*site.tolerations, *accelerator.tolerations):
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    for secret in site.secrets:
+        if secret.mount_path:
+            kubernetes.use_secret_as_volume(task, secret.name, secret.mount_path)
+        else:
+            kubernetes.use_secret_as_env(task, secret.name, secret.env)
+    for volume in site.volumes:
+        kubernetes.mount_pvc(task, pvc_name=volume.claim, mount_path=volume.mount_path)
+    if site.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(site.image_pull_secrets))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import jaccard_score
+from sklearn.metrics import confusion_matrix, jaccard_score
 
 from components import stage
 from components.evaluate import EvaluateParams, evaluate
@@ -120,6 +120,7 @@ def test_figures_are_those_of_the_predictions_pooled_over_the_split(inputs, eval
     assert metrics["images"] == 3
     assert metrics["images_without_boundary"] == 1
     assert report["miou"] == metrics["miou"]
+    assert report["confusion"] == {"classes": list(CLASSES), "counts": confusion_matrix(actual, guessed).tolist()}
 
 
 def test_windows_flips_and_scales_are_used_and_shown(inputs, evaluated, tmp_path):

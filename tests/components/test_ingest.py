@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from components import ingest as room
-from components import sample_shards, stage
+from components import sample_shards, shard_receipts, stage
 from components.ingest import IngestParams, ingest, make_shards, shard, verify
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data import open_dataset
@@ -226,7 +226,7 @@ POINTS = {
     "planning": (room, "write_plan", 1, 0),
     "first shard": (sample_shards, "encode", 3, 0),
     "shard before its digest": (sample_shards, "digest_of", 2, 1),
-    "shard before its receipt": (sample_shards, "write_whole", 2, 1),
+    "shard before its receipt": (shard_receipts, "write_whole", 2, 1),
     "last shard": (sample_shards, "encode", 60, 3),
     "putting together": (room, "put", 3, 5),
     "description": (room, "write_info", 1, 5),

@@ -1,12 +1,12 @@
-import os
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
-from components.sample_shards import Work, encode, make, put, whole
+from components.sample_shards import SampleReceipt, Work, encode, make
 from components.shard_plan import Job
+from components.shard_receipts import whole
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
 from inverseform.data.sample_store import DatasetInfo
@@ -44,11 +44,11 @@ def test_a_sample_is_stored_with_its_boundaries_and_its_pixels_are_counted():
 
 
 def test_a_shard_is_whole_when_its_receipt_is_there(tmp_path):
-    assert whole(tmp_path, JOB) is None
+    assert whole(tmp_path, JOB, SampleReceipt) is None
     receipt = make(Work(*WORK, tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train-00001.json", "train-00001.parquet"]
     assert receipt.digest.samples == 3 and receipt.pixels == 3 * 27 * 32
-    assert whole(tmp_path, JOB) == receipt
+    assert whole(tmp_path, JOB, SampleReceipt) == receipt
 
 
 def test_the_same_work_gives_the_same_bytes(tmp_path):
@@ -65,37 +65,3 @@ def test_an_error_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="invalid literal"):
         make(Work(JOB, [*WORK[1][:2], Scene("none")], INFO, tmp_path))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("damage", ["receipt", "shard", "shorter", "gone", "fewer"])
-def test_what_is_not_whole_is_made_again(tmp_path, damage):
-    make(Work(*WORK, tmp_path))
-    shard, receipt, job = tmp_path / "train-00001.parquet", tmp_path / "train-00001.json", JOB
-    data = bytearray(shard.read_bytes())
-    match damage:
-        case "receipt":
-            receipt.write_text(receipt.read_text()[:-9])
-        case "shard":
-            data[len(data) // 3] ^= 1
-            shard.write_bytes(data)
-        case "shorter":
-            shard.write_bytes(data[:-1])
-        case "gone":
-            shard.unlink()
-        case "fewer":
-            job = JOB._replace(last=9)
-    assert whole(tmp_path, job) is None
-
-
-@pytest.mark.parametrize("linked", [True, False], ids=["same disk", "another disk"])
-def test_a_shard_is_put_into_another_folder(tmp_path, monkeypatch, linked):
-    def refuse(*_):
-        raise OSError(18, "Invalid cross-device link")
-
-    if not linked:
-        monkeypatch.setattr(os, "link", refuse)
-    (tmp_path / "shard").write_bytes(b"rows")
-    (tmp_path / "there").mkdir()
-    put(tmp_path / "shard", tmp_path / "there")
-    assert (tmp_path / "there" / "shard").read_bytes() == b"rows"
-    assert (tmp_path / "there" / "shard").samefile(tmp_path / "shard") == linked

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shard_plan import Job, Plan, find_plan, inputs_of, probes, write_plan, write_whole
+from components.shard_plan import Job, Plan, every_nth, find_plan, inputs_of, probes, write_plan, write_whole
 from inverseform.data.dataset import Dataset, Reading
 from inverseform.settings import InputError
 from tests.drawn import ROOT
@@ -34,13 +34,22 @@ def plan(**changes) -> Plan:
 
 @pytest.mark.parametrize("counts", [{"train": 9, "val": 5}, {"train": 8, "val": 1}, {"train": 1, "val": 0}])
 def test_every_sample_is_in_one_shard_and_shards_are_in_order(counts):
-    jobs = plan().jobs(dataset(**counts))
+    jobs = plan().jobs(counts)
     for split, count in counts.items():
         mine = [job for job in jobs if job.split == split]
         assert [n for job in mine for n in range(job.first, job.last)] == list(range(count))
         assert [job.number for job in mine] == list(range(len(mine)))
         assert all(0 < job.last - job.first <= plan().sizes[split] for job in mine)
     assert Job("val", 3, 0, 5).name == "val-00003"
+
+
+def test_each_machine_makes_every_nth_shard_and_together_they_make_all():
+    shards = list(range(10))
+    parts = [shards[every_nth(number, 3)] for number in range(3)]
+    assert parts == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    for number, of in [(3, 3), (-1, 3), (0, 0), (None, 3), (0, None)]:
+        with pytest.raises(InputError, match=rf"--shard {number} --of {of}: .*write --shard 0 --of 8"):
+            every_nth(number, of)
 
 
 @pytest.mark.parametrize(("count", "probed"), [(0, 0), (1, 1), (2, 2), (100, 2), (367, 5), (10**5, 32)])
@@ -65,7 +74,7 @@ def test_a_plan_is_found_again_by_the_same_settings_alone(tmp_path):
 
 def test_a_damaged_plan_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(InputError, match=r"plan\.json: is not what ingest writes; begin anew: rm -r"):
+    with pytest.raises(InputError, match=r"plan\.json: is not the plan of any shards; begin anew: rm -r"):
         find_plan(tmp_path, SETTINGS, {})
 
 

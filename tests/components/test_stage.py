@@ -399,7 +399,7 @@ def evaluate(params: ToyParams, *, raw: Input, samples: Output) -> Report:
 
 def part(params: ToyParams, *, raw: Input, shares: Shared, part: Number = None, of: Number = None) -> Report:
     """A share of it."""
-    shares.mkdir(exist_ok=True)
+    shares.mkdir(parents=True, exist_ok=True)
     (shares / f"{part} of {of}").write_text(params.text)
     return {}
 
@@ -432,6 +432,25 @@ def test_a_part_takes_numbers_and_shares_a_folder_which_stays(parts, tmp_path):
     assert sorted(path.name for path in (tmp_path / "shares").iterdir()) == ["0 of 2", "1 of 2"]
     assert not list(tmp_path.glob(".lock*"))
     assert parts("--part", "one", "--raw", "raw", "--shares", "shares").returncode == 2
+
+
+def test_kubeflow_chooses_a_part_by_a_word_and_hands_its_numbers_over(parts, tmp_path):
+    given = {
+        "inputs": {
+            "parameterValues": {"params": '{"text": "a"}', "shares": str(tmp_path / "all"), "part": 1.0, "of": 2},
+            "artifacts": {"raw": {"artifacts": [{"name": "raw", "uri": str(tmp_path / "raw")}]}},
+        },
+        "outputs": {"outputFile": str(tmp_path / "told.json")},
+    }
+    done = parts("--part", "--executor-input", json.dumps(given))
+    assert done.returncode == 0, done.stderr
+    # The folder of the stage, not of its part, which the stage itself finds again.
+    (place,) = (tmp_path / "all" / "evaluate").iterdir()
+    assert [path.name for path in place.iterdir()] == ["1 of 2"]
+    assert json.loads((tmp_path / "told.json").read_text()) == {"parameterValues": {}, "artifacts": {}}
+    del given["inputs"]["parameterValues"]["of"]
+    done = parts("--part", "--executor-input", json.dumps(given))
+    assert done.returncode == 2 and "(KeyError('of'))" in done.stderr
 
 
 def test_an_input_may_be_a_url_and_an_output_may_not(parts, tmp_path):

@@ -1,27 +1,32 @@
-"""The compiled graph is whole, and is the graph of dvc.yaml."""
-
-import importlib
-import shlex
-from pathlib import Path
+"""The graph is that of dvc.yaml, and its tasks are placed as the site says."""
 
 import pytest
 import yaml
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipeline.graph import STAGES, Site
-from pipeline.submit import compile_graph
-
-ROOT = Path(__file__).resolve().parents[2]
+from pipeline.site import load_profile
+from tests.pipeline.compiled_graph import (
+    CONTROL,
+    PARTS,
+    PROFILES,
+    ROOT,
+    SITE,
+    compile_to,
+    component,
+    container,
+    dags,
+    dvc_edges,
+    edges,
+    groups_of,
+    parameters,
+    task_of,
+    tasks,
+)
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """The two documents that Kubeflow gets: the graph, and what Kubernetes has to know."""
-    package = tmp_path_factory.mktemp("graph") / "pipeline.yaml"
-    site = Site(small_image="registry.example/small:1.0.0", large_image="registry.example/large:1.0.0", claim="disk")
-    compile_graph(package, site=site, defaults={f"{stage}_params": '{"seed": 1}' for stage in STAGES})
-    return list(yaml.safe_load_all(package.read_text()))
+    return compile_to(tmp_path_factory.mktemp("graph"), Site(**SITE))
 
 
 @pytest.fixture(scope="module")
@@ -34,121 +39,14 @@ def stages() -> dict:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def dags(graph: dict) -> dict[str, dict]:
-    """Every group of tasks, the outermost and those of conditions, by the name of its component."""
-    inner = {name: component["dag"] for name, component in graph["components"].items() if "dag" in component}
-    return {"root": graph["root"]["dag"], **inner}
-
-
-def tasks(graph: dict) -> dict[str, tuple[str, dict]]:
-    """The tasks that run a container or the importer, out of whatever condition they are in: group and task."""
-    return {
-        name: (group, task)
-        for group, dag in dags(graph).items()
-        for name, task in dag["tasks"].items()
-        if "executorLabel" in graph["components"][task["componentRef"]["name"]]
-    }
-
-
-def container(graph: dict, task: str) -> dict:
-    label = graph["components"][tasks(graph)[task][1]["componentRef"]["name"]]["executorLabel"]
-    return graph["deploymentSpec"]["executors"][label]["container"]
-
-
-def component(graph: dict, stage: str) -> dict:
-    return graph["components"][f"comp-{task_of(stage)}"]
-
-
-def task_of(stage: str) -> str:
-    """Kubeflow's spelling of a stage's name."""
-    return stage.replace("_", "-")
-
-
-def origin(graph: dict, group: str, source: dict) -> tuple[str, str]:
-    """Producer and output of an input, followed out of the conditions it was handed into."""
-    while (channel := source.get("componentInputArtifact")) is not None:
-        group, source = next(
-            (outer, task["inputs"]["artifacts"][channel])
-            for outer, dag in dags(graph).items()
-            for task in dag["tasks"].values()
-            if task["componentRef"]["name"] == group
-        )
-    return source["taskOutputArtifact"]["producerTask"], source["taskOutputArtifact"]["outputArtifactKey"]
-
-
-def edges(graph: dict, stage: str) -> dict[str, tuple[str, str]]:
-    """Where each input of a stage comes from; the importer's one output is the data set itself."""
-    group, task = tasks(graph)[task_of(stage)]
-    found = {port: origin(graph, group, source) for port, source in task["inputs"].get("artifacts", {}).items()}
-    return {port: (producer.replace("-", "_"), output) for port, (producer, output) in found.items()}
-
-
-def flags(stage: dict) -> dict[str, str]:
-    words = shlex.split(stage["cmd"])[3:]
-    return {
-        name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)
-    }
-
-
-def dvc_edges(stages: dict, stage: str) -> dict[str, tuple[str, str]]:
-    """The same from dvc.yaml: who makes the path that an input reads."""
-    makers = {}
-    for name in STAGES:
-        ports = flags(stages[name])
-        made = [port for port, path in ports.items() if path not in stages[name]["deps"]]
-        makers |= {ports[port]: (name, port) for port in made}
-    read = {port: path for port, path in flags(stages[stage]).items() if path in stages[stage]["deps"]}
-    return {port: makers.get(path, ("importer", "artifact")) for port, path in read.items()}
-
-
-def test_the_compiled_graph_is_what_kubeflow_reads(compiled):
-    json_format.ParseDict(compiled[0], pipeline_spec_pb2.PipelineSpec())
-    json_format.ParseDict(compiled[1], pipeline_spec_pb2.PlatformSpec())
-
-
-def test_every_reference_in_the_graph_leads_somewhere(graph):
-    for dag in dags(graph).values():
-        for task in dag["tasks"].values():
-            assert task["componentRef"]["name"] in graph["components"]
-            assert set(task.get("dependentTasks", [])) <= set(dag["tasks"])
-            inputs = task.get("inputs", {})
-            for source in [*inputs.get("artifacts", {}).values(), *inputs.get("parameters", {}).values()]:
-                for kind in ("taskOutputArtifact", "taskOutputParameter"):
-                    if kind in source:
-                        assert source[kind]["producerTask"] in dag["tasks"]
-                        made = graph["components"][dag["tasks"][source[kind]["producerTask"]]["componentRef"]["name"]]
-                        section = "artifacts" if kind == "taskOutputArtifact" else "parameters"
-                        key = source[kind].get("outputArtifactKey") or source[kind]["outputParameterKey"]
-                        assert key in made["outputDefinitions"][section]
-    labels = {item["executorLabel"] for item in graph["components"].values() if "executorLabel" in item}
-    assert labels == set(graph["deploymentSpec"]["executors"])
-
-
-def test_no_placeholder_is_used_that_kubeflow_does_not_resolve(graph):
-    for executor in graph["deploymentSpec"]["executors"].values():
-        for word in executor.get("container", {}).get("command", []):
-            assert '{"Concat"' not in word
-            assert '{"IfPresent"' not in word
-
-
-def test_the_tasks_are_the_stages_with_the_importer_and_the_other_branch(graph, stages):
-    assert set(tasks(graph)) == {task_of(stage) for stage in stages} | {"importer", "skip-export"}
+def test_the_tasks_are_the_stages_with_their_parts_and_what_belongs_to_the_engine(graph, stages):
+    assert set(tasks(graph)) == {task_of(stage) for stage in stages} | set(PARTS) | CONTROL
     assert list(stages) == list(STAGES)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_task_runs_the_module_that_dvc_runs(stage, graph, stages):
-    command = container(graph, task_of(stage))["command"]
-    assert command[:3] == shlex.split(stages[stage]["cmd"])[:3] == ["python", "-m", f"components.{stage}"]
-    assert command[3:] == ["--executor-input", "{{$}}"]
-    assert "args" not in container(graph, task_of(stage))
-
-
-@pytest.mark.parametrize("stage", STAGES)
 def test_a_task_has_the_settings_that_dvc_watches(stage, graph, stages):
-    _, task = tasks(graph)[task_of(stage)]
-    given = task["inputs"]["parameters"]["params"]["componentInputParameter"]
-    assert given.removeprefix("pipelinechannel--") == f"{stages[stage]['params'][0]}_params"
+    assert parameters(graph, task_of(stage))["params"] == f"{stages[stage]['params'][0]}_params"
     assert stages[stage]["params"] == [stage]
 
 
@@ -157,48 +55,24 @@ def test_inputs_come_from_where_they_come_from_in_dvc(stage, graph, stages):
     assert edges(graph, stage) == dvc_edges(stages, stage)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_inputs_and_outputs_are_named_as_in_dvc(stage, graph, stages):
-    declared = component(graph, stage)
-    read = set(declared["inputDefinitions"]["artifacts"])
-    written = set(declared["outputDefinitions"]["artifacts"])
-    scratch = set(declared["inputDefinitions"]["parameters"]) - {"params"}
-    assert read | written | scratch == set(flags(stages[stage])) - {"params"}
-    assert read == {port for port, path in flags(stages[stage]).items() if path in stages[stage]["deps"]}
+@pytest.mark.parametrize("stage", ["ingest", "synthesize"])
+def test_shards_are_spread_over_pods_and_the_stage_waits_for_all(stage, graph):
+    name = f"{stage}-shard"
+    loop = groups_of(graph, name)[0]
+    assert loop["parameterIterator"]["items"]["raw"] == "[0, 1, 2, 3]"
+    assert loop["iteratorPolicy"]["parallelismLimit"] == 4
+    given = parameters(graph, name)
+    assert given["shard"] == loop["parameterIterator"]
+    assert given["of"] == {"runtimeValue": {"constant": 4.0}}
+    group, whole = tasks(graph)[stage]
+    (waited,) = [n for n in whole["dependentTasks"] if dags(graph)[group]["tasks"][n] is loop]
+    if stage == "synthesize":
+        assert "synthesize-fit" in dags(graph)[group]["tasks"][waited]["dependentTasks"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_ports_of_a_task_are_those_of_the_stage(stage, graph):
-    from components.stage import ports
-
-    function = getattr(importlib.import_module(f"components.{stage}"), stage)
-    declared = component(graph, stage)
-    assert set(declared["inputDefinitions"]["artifacts"]) == set(ports(function, "input"))
-    assert set(declared["outputDefinitions"]["artifacts"]) == set(ports(function, "output"))
-    assert set(declared["inputDefinitions"]["parameters"]) == {"params", *ports(function, "scratch")}
-
-
-def test_artifacts_are_typed(graph):
-    kinds = {
-        port: definition["artifactType"]["schemaTitle"]
-        for stage in STAGES
-        for port, definition in component(graph, stage)["outputDefinitions"]["artifacts"].items()
-    }
-    assert kinds == {
-        "samples": "system.Dataset",
-        "pairs": "system.Dataset",
-        "inverse_net": "system.Model",
-        "segmenter": "system.Model",
-        "metrics": "system.Metrics",
-        "curves": "system.Artifact",
-        "gate": "system.Artifact",
-        "images": "system.Dataset",
-        "plots": "system.Artifact",
-        "report": "system.HTML",
-        "onnx": "system.Artifact",
-        "agreement": "system.Artifact",
-        "card": "system.Markdown",
-    }
+def test_with_one_pod_a_stage_makes_all_shards_itself(tmp_path):
+    graph, _ = compile_to(tmp_path, load_profile(PROFILES["cpu"]))
+    assert set(tasks(graph)) == {task_of(stage) for stage in STAGES} | CONTROL
 
 
 def test_export_runs_if_the_gate_was_passed_and_says_so_otherwise(graph):
@@ -207,55 +81,127 @@ def test_export_runs_if_the_gate_was_passed_and_says_so_otherwise(graph):
     condition = export["triggerPolicy"]["condition"]
     assert condition == "inputs.parameter_values['pipelinechannel--evaluate-passed'] == true"
     assert skipped["triggerPolicy"]["condition"] == f"!({condition})"
-    assert component(graph, "evaluate")["outputDefinitions"]["parameters"] == {"passed": {"parameterType": "BOOLEAN"}}
+    told = component(graph, "evaluate")["outputDefinitions"]["parameters"]
+    assert {name: declared["parameterType"] for name, declared in told.items()} == {
+        "passed": "BOOLEAN", "miou": "NUMBER_DOUBLE", "mba": "NUMBER_DOUBLE"
+    }  # fmt: skip
+    assert set(parameters(graph, "skip-export")) == {"miou", "mba"}
     assert "export skipped" in container(graph, "skip-export")["command"][-1]
 
 
-def test_the_data_set_is_imported_from_the_address_given(graph):
-    _, task = tasks(graph)["importer"]
-    assert task["inputs"]["parameters"]["uri"] == {"componentInputParameter": "raw"}
+def test_the_data_set_is_imported_once_for_each_address_and_revision(graph):
+    given = parameters(graph, "importer")
+    assert given == {"uri": "raw", "metadata": "revision"}
+    importer = graph["deploymentSpec"]["executors"]["exec-importer"]["importer"]
+    assert importer["metadata"] == {"revision": "{{$.inputs.parameters['metadata']}}"}
+    assert not importer.get("reimport")
+
+
+@pytest.mark.parametrize("task", ["ingest", "ingest-shard"])
+def test_another_revision_of_the_data_set_is_no_hit_in_the_cache(task, graph):
+    assert parameters(graph, task)["revision"] == "revision"
+
+
+def test_all_runs_share_the_folder_of_checkpoints_or_the_cache_would_miss(graph):
+    kept = [
+        name for name in tasks(graph) if "checkpoints" in tasks(graph)[name][1].get("inputs", {}).get("parameters", {})
+    ]
+    assert len(kept) == 4 + len(PARTS) + 1
+    assert all(parameters(graph, name)["checkpoints"] == "checkpoints" for name in kept)
+    assert graph["root"]["inputDefinitions"]["parameters"]["checkpoints"]["defaultValue"] == "/checkpoints"
 
 
 def test_the_sections_are_what_a_run_uses_unless_told_otherwise(graph):
     declared = graph["root"]["inputDefinitions"]["parameters"]
-    assert set(declared) == {"raw", *(f"{stage}_params" for stage in STAGES)}
+    assert set(declared) == {"raw", "revision", "checkpoints", *(f"{stage}_params" for stage in STAGES)}
     assert declared["export_params"] == {"parameterType": "STRING", "defaultValue": '{"seed": 1}'}
     assert declared["raw"] == {"parameterType": "STRING"}
+    assert declared["revision"]["defaultValue"] == ""
 
 
-def test_two_stages_run_in_the_small_image_and_four_in_the_large_one(graph):
-    images = {stage: container(graph, task_of(stage))["image"] for stage in STAGES}
-    assert [stage for stage, image in images.items() if image == "registry.example/small:1.0.0"] == list(STAGES[:2])
-    assert [stage for stage, image in images.items() if image == "registry.example/large:1.0.0"] == list(STAGES[2:])
-    assert container(graph, "skip-export")["image"] == "registry.example/small:1.0.0"
+def test_a_note_is_left_however_the_run_ends(graph):
+    assert tasks(graph)["note"][0] == "root"
+    task = graph["root"]["dag"]["tasks"]["note"]
+    assert task["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    (handled,) = task["dependentTasks"]
+    assert task["inputs"]["parameters"]["status"] == {"taskFinalStatus": {"producerTask": handled}}
+    assert set(graph["root"]["dag"]["tasks"]) == {"note", handled}
+    assert not task["cachingOptions"].get("enableCache")
+    assert parameters(graph, "note")["claim"] == {"runtimeValue": {"constant": "disk"}}
+    assert container(graph, "note")["command"] == ["python", "-m", "components.note", "--executor-input", "{{$}}"]
 
 
-def test_the_trainings_have_a_gpu_shared_memory_and_a_place_for_checkpoints(compiled):
+def test_the_trainings_have_a_gpu_and_shared_memory_and_who_keeps_checkpoints_the_volume(compiled):
     graph, platform = compiled
     mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(mounts) == {"exec-ingest", "exec-train-inverse", "exec-train-segmentation"}
+    assert set(mounts) == {f"exec-{task_of(stage)}" for stage in (*STAGES[:4], *PARTS)}
+    for name, held in mounts.items():
+        (claim,) = held["pvcMount"]
+        assert claim["pvcNameParameter"]["runtimeValue"]["constant"] == "disk"
+        assert claim["mountPath"] == "/checkpoints"
+        assert ("emptyDirMounts" in held) == name.startswith("exec-train")
     for stage in ("train_inverse", "train_segmentation"):
         accelerator = container(graph, task_of(stage))["resources"]["accelerator"]
         assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "1")
-        (claim,), (memory,) = (mounts[f"exec-{task_of(stage)}"][kind] for kind in ("pvcMount", "emptyDirMounts"))
-        assert claim["pvcNameParameter"]["runtimeValue"]["constant"] == "disk"
-        assert (memory["mountPath"], memory["medium"]) == ("/dev/shm", "Memory")
-        scratch = tasks(graph)[task_of(stage)][1]["inputs"]["parameters"]["checkpoints"]["runtimeValue"]["constant"]
-        assert Path(scratch).is_relative_to(claim["mountPath"])
+        (memory,) = mounts[f"exec-{task_of(stage)}"]["emptyDirMounts"]
+        assert (memory["mountPath"], memory["medium"], memory["sizeLimit"]) == ("/dev/shm", "Memory", "8Gi")
     assert "accelerator" not in container(graph, "evaluate")["resources"]
 
 
-def test_every_stage_asks_for_its_share_and_is_tried_again(graph):
-    for stage in STAGES:
-        share = container(graph, task_of(stage))["resources"]
-        assert share["resourceCpuRequest"]
-        assert share["resourceMemoryRequest"].endswith("Gi")
-        assert tasks(graph)[task_of(stage)][1]["retryPolicy"]["maxRetryCount"] >= 1
+def test_every_task_asks_for_its_share_and_is_tried_again_for_as_long_as_a_training_may_take(graph):
+    for name in set(tasks(graph)) - {"importer"}:
+        share = container(graph, name)["resources"]
+        assert share["resourceCpuRequest"] and share["resourceMemoryRequest"][-2:] in ("Gi", "Mi")
+        policy = tasks(graph)[name][1]["retryPolicy"]
+        assert policy["maxRetryCount"] >= 2 and policy["backoffDuration"] == "60s" and policy["backoffFactor"] == 2
+        # Argo counts it from the beginning of the first try.
+        assert policy["backoffMaxDuration"] == f"{30 * 24 * 3600}s"
+    assert tasks(graph)["train-segmentation"][1]["retryPolicy"]["maxRetryCount"] == 4
+
+
+def test_many_retries_are_spaced_evenly(tmp_path):
+    graph, _ = compile_to(tmp_path, load_profile(PROFILES["spot"]))
+    policy = tasks(graph)["train-segmentation"][1]["retryPolicy"]
+    assert (policy["maxRetryCount"], policy["backoffFactor"]) == (20, 1)
+
+
+def test_several_gpus_are_a_process_each_and_one_graph_does_not_change_the_next(tmp_path):
+    gpus, platform = compile_to(tmp_path, load_profile(PROFILES["gpus"]))
+    assert container(gpus, "train-segmentation")["command"] == [
+        "python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "8",
+        "-m", "components.train_segmentation", "--executor-input", "{{$}}",
+    ]  # fmt: skip
+    assert container(gpus, "train-segmentation")["resources"]["accelerator"]["resourceCount"] == "8"
+    held = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-segmentation"]
+    assert held["nodeSelector"]["labels"] == {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
+    assert held["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    one, _ = compile_to(tmp_path, load_profile(PROFILES["gpu"]))
+    assert container(one, "train-segmentation")["command"][:3] == ["python", "-m", "components.train_segmentation"]
+
+
+def test_what_all_pods_of_a_site_have(tmp_path):
+    site = {
+        "node_selector": {"pool": "spot"},
+        "tolerations": [{"key": "spot", "value": "true", "effect": "NoSchedule"}],
+        "secrets": [{"name": "bucket", "env": {"key": "AWS_KEY"}}, {"name": "ca", "mount_path": "/ca"}],
+        "volumes": [{"claim": "camvid", "mount_path": "/camvid"}],
+        "image_pull_secrets": ["registry"],
+    }
+    graph, platform = compile_to(tmp_path, Site.model_validate(site))
+    mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(mounts) == {f"exec-{name}" for name in set(tasks(graph)) - {"importer"}}
+    for held in mounts.values():
+        assert held["nodeSelector"]["labels"] == {"pool": "spot"}
+        assert held["tolerations"] == [{"key": "spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}]
+        (env,), (files,) = held["secretAsEnv"], held["secretAsVolume"]
+        assert (env["secretName"], env["keyToEnv"]) == ("bucket", [{"secretKey": "key", "envVar": "AWS_KEY"}])
+        assert (files["secretName"], files["mountPath"]) == ("ca", "/ca")
+        assert "/camvid" in [claim["mountPath"] for claim in held["pvcMount"]]
+        assert held["imagePullSecret"][0]["secretName"] == "registry"
 
 
 def test_evaluate_has_a_gpu_where_the_site_says_so(tmp_path):
-    package = tmp_path / "pipeline.yaml"
-    compile_graph(package, site=Site(gpu_stages=("evaluate",)), defaults={})
-    graph = next(yaml.safe_load_all(package.read_text()))
+    none = {stage: {"gpus": 0} for stage in ("train_inverse", "train_segmentation")}
+    graph, _ = compile_to(tmp_path, Site.model_validate({"stages": {**none, "evaluate": {"gpus": 1}}}))
     wanting = [stage for stage in STAGES if "accelerator" in container(graph, task_of(stage))["resources"]]
     assert wanting == ["evaluate"]
