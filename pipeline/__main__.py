@@ -1,6 +1,7 @@
-"""`python -m pipeline compile` and `python -m pipeline submit`."""
+"""`python -m pipeline`: compile the graph, look at it, have it run, and see how the run goes."""
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -8,25 +9,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import InputError, nearest
+from pipeline import InputError, flags
 
 if TYPE_CHECKING:
-    from pipeline.graph import Site
+    from pipeline.endpoint import Endpoint
+    from pipeline.site import Site
 
-EXAMPLE = """\
-The settings are those of params.yaml; change some for one run:
-  python -m pipeline submit --host http://localhost:8080 --raw s3://bucket/camvid-1 \\
-      --overrides '{"train_inverse": {"seed": 1}}' --wait
-A token, if the endpoint wants one, is read from the environment variable KFP_TOKEN."""
+# kfp takes most of a second to import: --help and a wrong flag do without, so the commands import what they need.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 1 if a run that was waited for failed, 2 for bad input."""
-    given = _parser().parse_args(argv)
+    """Run the command line; its exit status is that of `flags.STATUS`."""
+    given = flags.parser(COMMANDS).parse_args(argv)
     try:
         return given.command(given)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+    except ConnectionError as error:
+        print(f"no contact: {error}", file=sys.stderr)
+        return 3
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
     return 2
@@ -34,7 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _compile(given: argparse.Namespace) -> int:
     """The graph as a file."""
-    # kfp takes half a second to import: --help and a wrong flag do without.
     from pipeline import arguments, submit
 
     site = _site(given)
@@ -44,76 +44,178 @@ def _compile(given: argparse.Namespace) -> int:
     return 0
 
 
-def _submit(given: argparse.Namespace) -> int:
-    """A run of the graph, made from the code and the settings as they are now."""
-    from pipeline import arguments, submit
+def _plan(given: argparse.Namespace) -> int:
+    """What would run, after the checks that a submission makes."""
+    from pipeline import arguments, plan, submit
 
-    settings = arguments.as_json(arguments.sections(given.params, given.overrides)) | {"raw": given.raw}
-    endpoint = submit.Endpoint(given.host, os.environ.get("KFP_TOKEN"), given.namespace)
+    before, after = arguments.sections(given.params), arguments.sections(given.params, given.overrides)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "pipeline.yaml")
         submit.compile_graph(package, site=_site(given), defaults={})
-        run = submit.submit(endpoint, package, settings, experiment=given.experiment, run_name=given.run_name)
-    # kfp printed the addresses.
-    print(f"run {run} started", flush=True)
-    if not given.wait:
-        return 0
-    state = submit.wait(endpoint, run, seconds=given.poll)
-    print(f"run {run} ended: {state}")
-    return 0 if state == "SUCCEEDED" else 1
+        sent = _arguments(given)
+        arguments.check_arguments(sent, package)
+        print(plan.text(package, sent, arguments.differences(before, after)))
+    return 0
 
 
-def _site(given: argparse.Namespace) -> "Site":
-    """The site of the flags; what is doubtful about it is printed."""
-    from pipeline import graph, submit
+def _submit(given: argparse.Namespace) -> int:
+    """A run of the graph, or a schedule of runs, made from the code and the settings as they are now."""
+    from pipeline import submit
 
-    for stage in given.gpu:
-        if stage not in graph.STAGES:
-            raise InputError(f"--gpu {stage} is not a stage; did you mean {nearest(stage, graph.STAGES)}?")
-    site = graph.Site(given.small_image, given.large_image, given.claim, tuple(given.gpu))
-    for doubt in submit.doubts(site):
+    if given.every and given.wait:
+        raise InputError("--wait waits for one run, and --every makes many; leave one of them out")
+    _check_waiting(given)
+    endpoint, site = _endpoint(given), _site(given)
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "pipeline.yaml")
+        submit.compile_graph(package, site=site, defaults={})
+        sent, named = _arguments(given), {"experiment": given.experiment}
+        if given.every:
+            job = submit.schedule(endpoint, package, sent, cron=given.every, name=given.run_name, **named)
+            print(f"schedule {job} made: {endpoint.page('recurringrun', job)}")
+            return 0
+        run = submit.submit(endpoint, package, sent, run_name=given.run_name, cached=not given.no_cache, **named)
+    print(f"run {run} started: {endpoint.page('runs', run)}", flush=True)
+    return _wait(given, endpoint, run) if given.wait else 0
+
+
+def _run_local(given: argparse.Namespace) -> int:
+    """The graph in its containers, on this machine."""
+    from pipeline import submit
+    from pipeline.run_local import run_local
+
+    memory = None if given.memory is None else int(given.memory * 2**30)
+    sent, raw = _arguments(given, remote=False), Path(given.raw)
+    del sent["raw"]
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "pipeline.yaml")
+        submit.compile_graph(package, site=_site(given, warned=False), defaults={})
+        return run_local(
+            package, sent, work=given.work, raw=raw, outputs=given.outputs, memory=memory, retries=given.retries
+        )
+
+
+def _train_job(given: argparse.Namespace) -> int:
+    """A training on several nodes, as a manifest."""
+    import yaml
+
+    from pipeline import arguments
+    from pipeline.train_job import train_job
+
+    if wrong := [text for text in given.input if not all(text.partition("=")[::2])]:
+        raise InputError(f"--input {wrong[0]} has no name and folder; type --input samples=FOLDER, say")
+    # A stage that is none is told by train_job.
+    settings = arguments.sections(given.params, given.overrides).get(given.stage, {})
+    manifest = train_job(
+        given.stage,
+        settings,
+        _site(given),
+        nodes=given.nodes,
+        claim=given.data,
+        inputs=dict(text.split("=", 1) for text in given.input),
+        outputs=given.outputs,
+        runtime=given.runtime,
+    )
+    written = yaml.safe_dump(manifest, sort_keys=False)
+    if given.output is None:
+        print(written, end="")
+    else:
+        given.output.write_text(written)
+        print(f"{given.output}: start it with `kubectl create -n NAMESPACE -f {given.output}`")
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    """What a run is doing."""
+    from pipeline import status
+    from pipeline.endpoint import Kubeflow
+
+    _check_waiting(given)
+    endpoint = _endpoint(given)
+    if given.wait:
+        return _wait(given, endpoint, given.run)
+    run = status.look(Kubeflow(endpoint), given.run)
+    print(status.report(run, page=endpoint.page("runs", run.id), namespace=given.namespace))
+    return 1 if run.state in status.ENDED and run.state != "SUCCEEDED" else 0
+
+
+def _wait(given: argparse.Namespace, endpoint: "Endpoint", name: str) -> int:
+    """Until a run has ended."""
+    from pipeline import status
+    from pipeline.endpoint import Kubeflow, LostContact
+
+    try:
+        run = status.wait(
+            Kubeflow(endpoint),
+            name,
+            seconds=given.poll,
+            timeout=given.timeout,
+            # A log that is read as it grows should not wait for a full buffer.
+            say=lambda line: print(line, flush=True),
+        )
+    except KeyboardInterrupt:
+        print(f"\nno longer waiting; run {name} goes on by itself", file=sys.stderr)
+        return 130
+    except LostContact as error:
+        raise LostContact(f"{error}; look again with `python -m pipeline status {name} --host URL --wait`") from None
+    print(status.report(run, page=endpoint.page("runs", name), namespace=given.namespace))
+    return 0 if run.state == "SUCCEEDED" else 1
+
+
+def _check_waiting(given: argparse.Namespace) -> None:
+    if given.timeout is not None and not given.wait:
+        raise InputError(f"--timeout {given.timeout:g} limits the waiting, and there is none; type --wait too")
+
+
+def _arguments(given: argparse.Namespace, *, remote: bool = True) -> dict[str, str]:
+    """What goes with a run, in a cluster or here."""
+    from pipeline import arguments
+
+    if remote:
+        arguments.check_address(given.raw)
+    settings = arguments.as_json(arguments.sections(given.params, given.overrides))
+    return settings | {"raw": given.raw} | ({} if given.revision is None else {"revision": given.revision})
+
+
+def _endpoint(given: argparse.Namespace) -> "Endpoint":
+    """The endpoint of the flags; the token is taken from the environment or a file, and nowhere else."""
+    from pipeline.endpoint import Endpoint
+
+    endpoint = Endpoint(
+        given.host,
+        os.environ.get("KFP_TOKEN") or None,
+        token_file=given.token_file,
+        namespace=given.namespace,
+        ui=given.ui,
+        ca=given.ca,
+    )
+    if endpoint.tells_secrets:
+        print(f"warning: {given.host} is not https: who is on the way can read the token", file=sys.stderr)
+    # Its words on repeats are not for users; that nothing answers is told in the end.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    return endpoint
+
+
+def _site(given: argparse.Namespace, *, warned: bool = True) -> "Site":
+    """The site of the profile and the flags; what a cluster would not like about it is printed."""
+    from pipeline import submit
+    from pipeline.site import load_profile
+
+    changes = {"small_image": given.small_image, "large_image": given.large_image, "claim": given.claim}
+    site = load_profile(given.profile, **changes)
+    for doubt in submit.doubts(site) if warned else ():
         print(f"warning: {doubt}", file=sys.stderr)
     return site
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Both commands; they share what describes the site and the settings."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline", description="The six stages on Kubeflow Pipelines.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    site = argparse.ArgumentParser(add_help=False)
-    site.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings (default: %(default)s)")
-    site.add_argument("--overrides", default="{}", metavar="JSON", help="settings to change, by stage")
-    site.add_argument("--small-image", default="localhost/inverseform/small:0.1.0", help="of ingest and synthesize")
-    site.add_argument("--large-image", default="localhost/inverseform/large:0.1.0", help="of the other four")
-    site.add_argument("--claim", default="inverseform-checkpoints", help="PersistentVolumeClaim for checkpoints")
-    site.add_argument(
-        "--gpu",
-        nargs="*",
-        default=["train_inverse", "train_segmentation"],
-        metavar="STAGE",
-        help="stages that ask for a GPU (default: the two trainings; evaluate can use one too)",
-    )
-
-    compiling = commands.add_parser("compile", parents=[site], help="write the graph as YAML")
-    compiling.add_argument("-o", "--output", type=Path, default=Path("pipeline.yaml"), help="(default: %(default)s)")
-    compiling.set_defaults(command=_compile)
-
-    # A flag for the token would end up in the shell's history and in logs.
-    raw = argparse.RawDescriptionHelpFormatter
-    submitting = commands.add_parser("submit", parents=[site], help="start a run", epilog=EXAMPLE, formatter_class=raw)
-    submitting.add_argument("--host", required=True, metavar="URL", help="of Kubeflow Pipelines")
-    submitting.add_argument(
-        "--raw", required=True, metavar="URI", help="of the data set, with its revision in the name"
-    )
-    submitting.add_argument("--namespace", help="where the cluster has several users")
-    submitting.add_argument("--experiment", default="inverseform", help="(default: %(default)s)")
-    submitting.add_argument("--run-name", help="(default: the time)")
-    submitting.add_argument("--wait", action="store_true", help="until the run has ended")
-    submitting.add_argument("--poll", type=float, default=10, metavar="SECONDS", help="between looks (default: 10)")
-    submitting.set_defaults(command=_submit)
-    return parser
-
+COMMANDS = {
+    "compile": _compile,
+    "plan": _plan,
+    "submit": _submit,
+    "status": _status,
+    "run-local": _run_local,
+    "train-job": _train_job,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

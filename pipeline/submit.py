@@ -1,35 +1,25 @@
-"""Compile the graph to YAML, and submit it to a Kubeflow Pipelines endpoint.
+"""Compile the graph to YAML, and have it run by a Kubeflow Pipelines endpoint: once, or again and again.
 
-kfp's client sends whatever arguments it is given, and tries an endpoint that refuses it for half a minute; so both
-are checked here first.
+Whatever is sent is checked against the compiled graph first: Kubeflow takes any arguments, and fails hours later. A run
+is never sent twice on the chance that it did not arrive: each carries a mark of its own, by which it is looked for.
 """
 
+import json
 import re
 import time
-import warnings
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import kfp
 import kfp_server_api
-import urllib3
 from kfp import compiler
 
 from pipeline import InputError
-from pipeline.arguments import check_arguments
-from pipeline.graph import Site, pipeline
-
-# Of Kubeflow's states those that nothing follows; PAUSED, say, is none of them.
-ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "ERROR")
-
-
-class Endpoint(NamedTuple):
-    """Where Kubeflow Pipelines answers."""
-
-    host: str
-    token: str | None = None
-    namespace: str | None = None
+from pipeline.arguments import check_arguments, check_cron, documents
+from pipeline.endpoint import Endpoint, Kubeflow, LostContact, Refused, TimedOut
+from pipeline.graph import pipeline
+from pipeline.site import Site
 
 
 def compile_graph(package: Path, *, site: Site, defaults: Mapping[str, str]) -> None:
@@ -68,7 +58,13 @@ def doubts(site: Site) -> list[str]:
 
 
 def submit(
-    endpoint: Endpoint, package: Path, given: Mapping[str, str], *, experiment: str, run_name: str | None = None
+    endpoint: Endpoint,
+    package: Path,
+    given: Mapping[str, str],
+    *,
+    experiment: str,
+    run_name: str | None = None,
+    cached: bool = True,
 ) -> str:
     """Start a run, and give its id.
 
@@ -78,73 +74,136 @@ def submit(
         given: Arguments of the pipeline.
         experiment: Name of the experiment; made if there is none.
         run_name: What the web page calls the run; the time by default.
+        cached: Whether tasks that ran before with equal inputs are skipped.
+
+    Raises:
+        InputError: Something is wrong with the arguments or was refused; nothing was started.
+        LostContact: There was no answer, and the run was not found afterwards either.
     """
     check_arguments(given, package)
-    client = _client(endpoint)
-    try:
-        started = client.create_run_from_pipeline_package(
-            str(package),
-            arguments=dict(given),
-            run_name=run_name or f"inverseform {time.strftime('%Y-%m-%d %H:%M:%S')}",
-            experiment_name=experiment,
-            namespace=endpoint.namespace,
-        )
-    except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError) as error:
-        raise InputError(f"{endpoint.host} did not start the run: {_reason(error)}") from None
-    return str(started.run_id)
+    kubeflow = Kubeflow(endpoint)
+    job = _job(kubeflow, package, given, experiment, run_name, cached=cached)
+    body = kfp_server_api.V2beta1Run(**job)
+
+    def arrived() -> str | None:
+        runs = kubeflow.ask(kubeflow.runs.run_service_list_runs, **_like(job)).runs
+        return next((run.run_id for run in runs or () if run.description == body.description), None)
+
+    return _send(kubeflow, lambda: kubeflow.ask(kubeflow.runs.run_service_create_run, body).run_id, arrived)
 
 
-def wait(endpoint: Endpoint, run: str, *, seconds: float = 10) -> str:
-    """The state in which a run ended; asks every so many seconds. kfp's own waiting never sees a cancelled run."""
-    client = _client(endpoint)
-    while True:
-        try:
-            state = str(client.get_run(run).state)
-        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError) as error:
-            raise InputError(
-                f"{endpoint.host} lost sight of run {run}: {_reason(error)}; it goes on by itself"
-            ) from None
-        if state in ENDED:
-            return state
-        time.sleep(seconds)
+def schedule(
+    endpoint: Endpoint, package: Path, given: Mapping[str, str], *, cron: str, experiment: str, name: str | None = None
+) -> str:
+    """Have the graph run at fixed times, one run at a time and none for times that were missed; the schedule's id.
 
+    All its runs have equal arguments. With the cache each would be handed the results of the first: it is off.
 
-def _client(endpoint: Endpoint) -> kfp.Client:
-    _reach(endpoint)
-    with warnings.catch_warnings():
-        # It warns at every start that it does not talk to Kubeflow Pipelines 1.
-        warnings.simplefilter("ignore", FutureWarning)
-        return kfp.Client(endpoint.host, namespace=endpoint.namespace or "kubeflow", existing_token=endpoint.token)
+    Args:
+        endpoint: Where to.
+        package: The compiled graph.
+        given: Arguments of the pipeline.
+        cron: When: second, minute, hour, day of the month, month, day of the week.
+        experiment: Name of the experiment; made if there is none.
+        name: Of the schedule; there is one of a name in an experiment.
+    """
+    check_arguments(given, package)
+    check_cron(cron)
+    kubeflow = Kubeflow(endpoint)
+    job = _job(kubeflow, package, given, experiment, name or "inverseform", cached=False)
+    body = kfp_server_api.V2beta1RecurringRun(
+        **job,
+        # The description of the API makes 64-bit numbers strings.
+        max_concurrency="1",
+        no_catchup=True,
+        mode=kfp_server_api.RecurringRunMode.ENABLE,
+        trigger=kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=cron)),
+    )
 
+    def present() -> list[Any]:
+        service = kubeflow.recurring_runs.recurring_run_service_list_recurring_runs
+        return kubeflow.ask(service, **_like(job)).recurring_runs or []
 
-def _reach(endpoint: Endpoint) -> None:
-    """Ask the endpoint once whether it is there and lets us in."""
-    host = endpoint.host
-    if not re.match(r"https?://[^/]", host):
-        raise InputError(f"--host {host}: the address must begin with http:// or https://; type https://{host}")
-    address = f"{host.rstrip('/')}/apis/v2beta1/healthz"
-    headers = {"authorization": f"Bearer {endpoint.token}"} if endpoint.token else {}
-    # An address that swallows packets would hold the client for minutes.
-    timeout = urllib3.Timeout(connect=5, read=10)
-    with urllib3.PoolManager(retries=False, timeout=timeout) as pool:
-        try:
-            answer = pool.request("GET", address, headers=headers, redirect=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise InputError(
-                f"--host {host} does not answer: {_reason(error)}; check the address, or open a way in with "
-                '"kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80" and type --host http://localhost:8080'
-            ) from None
-    # A login page is a redirect to somewhere else, which would answer 200.
-    if answer.status in (301, 302, 303, 307, 308, 401, 403):
+    if others := present():
         raise InputError(
-            f"--host {host} wants a login (status {answer.status}); put a valid token in the variable KFP_TOKEN"
+            f"experiment {experiment} has a schedule {body.display_name} already, which would go on beside this one: "
+            f"{endpoint.page('recurringrun', others[0].recurring_run_id)}; delete it there, or type another --run-name"
         )
-    if answer.status != 200:
-        raise InputError(f"--host {host}: {address} gave status {answer.status}; is this Kubeflow Pipelines 2?")
+    create = kubeflow.recurring_runs.recurring_run_service_create_recurring_run
+    return _send(
+        kubeflow,
+        lambda: kubeflow.ask(create, body).recurring_run_id,
+        lambda: next((one.recurring_run_id for one in present() if one.description == body.description), None),
+    )
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, without the headers that carry a token."""
-    if isinstance(error, kfp_server_api.ApiException):
-        return f"status {error.status} {error.reason}: {error.body}"
-    return f"{type(error).__name__}: {getattr(error, 'reason', None) or error}"
+def _job(
+    kubeflow: Kubeflow, package: Path, given: Mapping[str, str], experiment: str, name: str | None, *, cached: bool
+) -> dict[str, Any]:
+    """What a run and a schedule of runs have in common."""
+    graph, platform = documents(package)
+    if not cached:
+        dags = [graph["root"], *(component for component in graph["components"].values() if "dag" in component)]
+        for task in (task for dag in dags for task in dag["dag"]["tasks"].values()):
+            task["cachingOptions"] = {}
+    return {
+        "experiment_id": _experiment(kubeflow, experiment),
+        "display_name": name or f"inverseform {time.strftime('%Y-%m-%d %H:%M:%S')}",
+        "description": f"sent by python -m pipeline as {uuid.uuid4()}",
+        "pipeline_spec": {"pipeline_spec": graph, "platform_spec": platform} if platform else graph,
+        "runtime_config": kfp_server_api.V2beta1RuntimeConfig(parameters=dict(given)),
+    }
+
+
+def _experiment(kubeflow: Kubeflow, name: str) -> str:
+    """The id of an experiment, which is made if there is none."""
+    service, namespace = kubeflow.experiments, kubeflow.endpoint.namespace
+
+    def found() -> str | None:
+        answer = kubeflow.ask(service.experiment_service_list_experiments, filter=_named(name), namespace=namespace)
+        return answer.experiments[0].experiment_id if answer.experiments else None
+
+    def make() -> str:
+        body = kfp_server_api.V2beta1Experiment(display_name=name, namespace=namespace)
+        try:
+            return kubeflow.ask(service.experiment_service_create_experiment, body).experiment_id
+        except Refused as error:
+            # Somebody else made it since we looked.
+            if error.status == 409 and (other := found()) is not None:
+                return other
+            raise
+
+    return found() or _send(kubeflow, make, found)
+
+
+def _send(kubeflow: Kubeflow, send: Callable[[], str], arrived: Callable[[], str | None]) -> str:
+    """Send what must not be there twice: where the answer is lost, look for it before it is sent again."""
+    repeats, pause = kubeflow.endpoint.repeats, kubeflow.endpoint.pause
+    lost, silent = LostContact(), False
+    for attempt in range(repeats + 1):
+        try:
+            # An endpoint that keeps silent may still be at work on it: from then on we only look.
+            if not silent:
+                return send()
+        except LostContact as error:
+            lost, silent = error, isinstance(error, TimedOut)
+        time.sleep(pause * 2**attempt)
+        try:
+            found = arrived()
+        except LostContact as error:
+            raise LostContact(f"{error}; whether it started is not known: look there") from None
+        if found is not None:
+            return found
+    known = "whether it still starts is not known: look there" if silent else "it has not arrived"
+    raise LostContact(f"{lost}; {known} ({kubeflow.endpoint.host})")
+
+
+def _like(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What to list runs or schedules by: the newest of the same experiment and name."""
+    page = {"sort_by": "created_at desc", "page_size": 100}
+    return page | {"experiment_id": job["experiment_id"], "filter": _named(job["display_name"])}
+
+
+def _named(name: str) -> str:
+    """A filter of the API."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]})

@@ -1,14 +1,15 @@
 """Settings to arguments: what is changed, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline import InputError
-from pipeline.arguments import as_json, check_arguments, sections
-from pipeline.graph import STAGES
+from pipeline.arguments import as_json, check_address, check_arguments, check_cron, differences, documents, sections
+from pipeline.site import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,8 +97,52 @@ def test_declared_arguments_of_the_right_type_pass(package):
         ({"row": "data"}, "row is not an argument .* did you mean raw"),
         ({"raw": 3}, "raw .* is a STRING, not 3"),
         ({"count": 1}, "raw .* is missing"),
+        ({"raw": "data", "count": True}, "count .* is a NUMBER_INTEGER, not True"),
     ],
 )
 def test_other_arguments_are_refused(given, message, package):
     with pytest.raises(InputError, match=message):
         check_arguments(given, package)
+
+
+def test_a_compiled_graph_may_ask_nothing_of_the_cluster(package):
+    graph, asked = documents(package)
+    assert "root" in graph and asked is None
+    package.write_text(package.read_text() + "---\nplatforms: {}\n")
+    assert documents(package) == (graph, {"platforms": {}})
+
+
+def test_a_data_set_has_an_address_that_a_cluster_can_read():
+    check_address("s3://bucket/set")
+    for raw in ("data/raw", "/data/raw", "s3:bucket", "s3://", ""):
+        with pytest.raises(InputError, match=f"--raw {raw} is no address"):
+            check_address(raw)
+
+
+@pytest.mark.parametrize("text", ["0 0 3 * * 1", "0 */15 0-6,22 ? * MON-FRI", "59 59 23 31 JAN,DEC 6"])
+def test_times_as_kubeflow_writes_them_pass(text):
+    check_cron(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 3 * * 1", 'has no seconds, with which Kubeflow begins; type --every "0 0 3 '),
+        ("@daily", 'has 1 fields of 6: second, minute, .*type --every "0 0 3 '),
+        ("0 60 3 * * 1", "60 is no minute, which goes from 0 to 59"),
+        ("0 0 3 0 * 1", "0 is no day of the month, which goes from 1 to 31"),
+        ("0 0 3 * * 7", "7 is no day of the week, which goes from 0 to 6"),
+        ("0 0 MON * * *", "MON is no hour"),
+        ("0 0 3 * * $", r"\$ is no day of the week"),
+    ],
+)
+def test_other_times_are_refused(text, message):
+    with pytest.raises(InputError, match=f'--every "{re.escape(text)}".*{message}'):
+        check_cron(text)
+
+
+def test_differences_are_the_leaves_that_are_not_the_same():
+    before = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+    after = {"a": {"b": 1, "c": [1, 3]}, "e": 4}
+    assert list(differences(before, after)) == [("a.c", [1, 2], [1, 3]), ("d", 3, None), ("e", None, 4)]
+    assert list(differences(before, before)) == []
