@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components import stage, synthesize
 from components.pair_params import SynthesizeParams
-from components.synthesize import synthesize
 from components.train_inverse import TrainInverseParams
 from inverseform.boundary import BoundaryParams, boundaries
 from inverseform.data.dataset import Reading, encode_png
@@ -243,7 +243,8 @@ class Bench:
         chosen = {"tile": row.tile, "source": row.source, "identity": row.identity, "occupancy": self.occupancy(row)}
         params = self.made.model_copy(update={"workers": 1, "predicted": 0.0, "pairs_per_sample": 32, **chosen, **made})
         folder = self.work / f"pairs-{fingerprint(params.model_dump(mode='json'), str(samples))[:12]}"
-        return _whole(folder, lambda into: synthesize(params, samples=samples, pairs=into))
+        paths = {"samples": samples, "checkpoints": folder.with_name(f"{folder.name}-checkpoints")}
+        return _whole(folder, lambda into: stage.run(synthesize.synthesize, params, {**paths, "pairs": into}))
 
     def _samples(self, row: Row) -> Path:
         if row.shrink == row.radius == 1:

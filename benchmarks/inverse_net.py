@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from components import stage
 from components.pair_params import SynthesizeParams
 from components.synthesize import synthesize
 from components.tiles import occupied
@@ -52,7 +53,8 @@ def pairs_of(samples: Path, net: InverseNet, folder: Path, *, predicted: float, 
         },
         strict=False,
     )  # fmt: skip
-    synthesize(params, samples=samples, pairs=folder)
+    checkpoints = folder.with_name(f"{folder.name}-checkpoints")
+    stage.run(synthesize, params, {"samples": samples, "pairs": folder, "checkpoints": checkpoints})
     return folder
 
 

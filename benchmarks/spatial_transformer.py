@@ -91,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = given.localiser or Path(folder, "localiser")
         if not given.localiser:
-            done = fit(params, samples=given.samples, localiser=place)
+            done = fit(params, samples=given.samples, checkpoints=place.parent)
             print(f"fitted in {done['seconds']:.0f} s, objective {done['objective']:.2f}")
         localiser = spatial_transformer.load(
             place, ranges=params.ranges, degrees_of_freedom=params.degrees_of_freedom, tile=params.tile

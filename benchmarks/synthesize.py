@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from components import stage
 from components.pair_params import SynthesizeParams
 from components.synthesize import synthesize, write_shard
 from components.tiles import tiles
@@ -129,7 +130,8 @@ def measured(what: str, params: SynthesizeParams, samples: Path, pairs: Path) ->
     torch.set_num_threads(1)
     report = {}
     if what == "make":
-        report = synthesize(params, samples=samples, pairs=pairs)
+        paths = {"samples": samples, "pairs": pairs, "checkpoints": pairs.with_name(f"{pairs.name}-checkpoints")}
+        report = stage.run(synthesize, params, paths)
     else:
         store = PairStore(pairs, "train")
         store.moments(params.degrees_of_freedom)

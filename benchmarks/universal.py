@@ -74,7 +74,10 @@ def main() -> None:
         "benchmarks.predictions", predicted / "dataset.json", "--samples", scenes, "--segmenter", segmenter,
         "--store", predicted, "--splits", "train", "val",
     )  # fmt: skip
-    run("components.synthesize", pairs, *_settings(PREDICTED), "--samples", predicted, "--pairs", pairs)
+    run(
+        "components.synthesize", pairs, *_settings(PREDICTED), "--samples", predicted, "--pairs", pairs,
+        "--checkpoints", work / "checkpoints",
+    )  # fmt: skip
     run(
         "components.train_inverse", net, *_settings(), "--pairs", pairs, "--inverse-net", net,
         "--metrics", work / "inverse_net.json", "--curves", work / "inverse_net.csv", "--report", work / "report",

@@ -82,7 +82,9 @@ def pairs(tmp_path_factory):
     """Pairs of drawn scenes; those of val are of other scenes than those of train."""
     folder = tmp_path_factory.mktemp("pairs")
     sample_store(folder / "samples", train=40, val=6)
-    stage.run(synthesize, PAIRS, {"samples": folder / "samples", "pairs": folder / "pairs"})
+    stage.run(
+        synthesize, PAIRS, {"samples": folder / "samples", "pairs": folder / "pairs", "checkpoints": folder / "c"}
+    )
     return folder / "pairs"
 
 
@@ -205,7 +207,8 @@ def test_transforms_that_never_vary_are_refused(tmp_path, changes, told):
     sample_store(tmp_path / "samples", train=2, val=1)
     ranges = PAIRS.ranges.model_copy(update=changes)
     few = PAIRS.model_copy(update={"ranges": ranges, "train_pairs": 50, "val_pairs": 10})
-    stage.run(synthesize, few, {"samples": tmp_path / "samples", "pairs": tmp_path / "pairs"})
+    made = {"samples": tmp_path / "samples", "pairs": tmp_path / "pairs", "checkpoints": tmp_path / "parts"}
+    stage.run(synthesize, few, made)
     places = paths(tmp_path, tmp_path / "pairs")
     with pytest.raises(InputError, match=rf"synthesize\.ranges .*{told} never varies.*widen the ranges"):
         stage.run(train_inverse, settings(), places)
@@ -292,7 +295,9 @@ def test_real_predictions_stand_for_their_tiles_and_are_reflected_with_them(tmp_
     sample_store(tmp_path / "samples", train=2, val=1, predicted=0.6)
     update = {"predicted": 0.5, "train_pairs": 60, "val_pairs": 10, "probe_tiles": 1}
     stage.run(
-        synthesize, PAIRS.model_copy(update=update), {"samples": tmp_path / "samples", "pairs": tmp_path / "pairs"}
+        synthesize,
+        PAIRS.model_copy(update=update),
+        {"samples": tmp_path / "samples", "pairs": tmp_path / "pairs", "checkpoints": tmp_path / "parts"},
     )
     batch = next(PairStore(tmp_path / "pairs", "train").all())
     assert 0 < batch.soft.sum() < 60
