@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SHELL := /bin/bash
 
-.PHONY: help venv repro test test-gpu check
+.PHONY: help venv repro test test-gpu images test-containers check
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -31,6 +31,14 @@ test: venv ## all tests
 
 test-gpu: venv ## what only a GPU can show; says so and does nothing where there is none
 	$(BIN)/python -m pytest --quiet -m gpu tests/gpu
+
+images: venv ## the images of the stages, and a bill of materials beside each; needs docker.io and mmdebstrap of Debian
+	$(BIN)/python -m containers.build
+
+# The status 3 is that there is no engine: then the tests say why they are skipped, or fail where they must not be.
+test-containers: venv ## the images, and the stages in them; says so and does nothing where there is no container engine
+	$(BIN)/python -m containers.build || [ $$? -eq 3 ]
+	$(BIN)/python -m pytest --quiet -r s -m containers tests/containers
 
 check: venv ## formatting, lint, types, who imports whom
 	ruff format --check .
