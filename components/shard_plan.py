@@ -123,8 +123,9 @@ def _files(raw: Path) -> Iterator[str]:
     """A line for each file under a path: name, size, and time of the last change or what its store has for that."""
     if isinstance(raw, PurePath):
         for folder, folders, files in os.walk(raw, followlinks=True):
-            folders.sort()
-            for name in sorted(files):
+            # Readers pass over hidden ones, and file managers change them.
+            folders[:] = sorted(name for name in folders if name[0] != ".")
+            for name in sorted(name for name in files if name[0] != "."):
                 path = Path(folder, name)
                 known = path.stat()
                 yield f"{path.relative_to(raw)} {known.st_size} {known.st_mtime_ns}"
@@ -140,5 +141,8 @@ def _files(raw: Path) -> Iterator[str]:
 def _sha256(lines: Iterator[str]) -> str:
     total = hashlib.sha256()
     for line in lines:
-        total.update(line.encode() + b"\n")
+        try:
+            total.update(line.encode() + b"\n")
+        except UnicodeEncodeError as error:
+            raise InputError(f"{line!a}: the name is not in UTF-8, as samples' names are; rename the file") from error
     return total.hexdigest()

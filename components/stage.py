@@ -80,7 +80,8 @@ def main(function: Callable[..., Report], *parts: Callable[..., Report]) -> None
     # Kubernetes ends a pod by SIGTERM, at which Python would die without unwinding its stack.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        chosen = next((part for part in parts if f"--{part.__name__}" in sys.argv), function)
+        words = [given.partition("=")[0] for given in sys.argv[1:]]
+        chosen = next((part for part in parts if f"--{part.__name__}" in words), function)
         # The word chooses the part, and may also be an argument of it: --shard 3.
         valued = chosen.__name__ in ports(chosen, "number") and "--executor-input" not in sys.argv
         word = None if chosen is function or valued else f"--{chosen.__name__}"

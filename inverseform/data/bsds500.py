@@ -134,10 +134,14 @@ def annotation(path: Path, *, annotator: Literal["coarsest", "median", "finest"]
     (found,) = read_mat(path, "groundTruth")
     try:
         # A single cell comes without its array.
-        cells = [found] if isinstance(found, dict) else list(found)
+        cells = [found] if isinstance(found, dict) else list(np.atleast_1d(found))
         regions = [np.asarray(cell["Segmentation"]) for cell in cells]
         edges = np.stack([np.asarray(cell["Boundaries"]) > 0 for cell in cells]).astype(np.uint8)
-        if any(each.shape != edges.shape[1:] or each.dtype.kind not in "ui" for each in regions):
+        if (
+            edges.ndim != 3
+            or not edges.size
+            or any(each.shape != edges.shape[1:] or each.dtype.kind not in "ui" for each in regions)
+        ):
             raise ValueError("its regions and boundaries are of different sizes, or no ids")
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise InputError(

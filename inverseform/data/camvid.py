@@ -152,7 +152,11 @@ def label_colours(path: Path) -> dict[str, Colour]:
     if not path.is_file():
         raise LayoutError([f"{path}: is missing; it says which colour is which label"])
     table: dict[str, Colour] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text in UTF-8 ({error}); copy it again from its origin") from error
+    for number, line in enumerate(lines, start=1):
         if not (words := line.split()):
             continue
         if len(words) != 4 or not all(word.isdecimal() and int(word) <= 255 for word in words[:3]):

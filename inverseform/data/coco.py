@@ -28,7 +28,7 @@ from jaxtyping import Integer, UInt8
 from pydantic import Field
 
 from inverseform.data.coco_annotations import Annotation, Index, load, run_lengths
-from inverseform.data.dataset import Dataset, Reading, decode_image, open_picture
+from inverseform.data.dataset import Dataset, Reading, decode_image, open_map
 from inverseform.data.label_maps import check_size
 from inverseform.data.layout import LayoutError
 from inverseform.data.voc_colours import voc_colours
@@ -92,6 +92,8 @@ class CocoSource:
     """As JSON: as objects they would take several times the room, for every image of the data set."""
     panoptic: Path | None
     meaning: Meaning
+    size: tuple[int, int] | None
+    """Height and width that the JSON says, in whose pixels polygons are."""
 
     def read(self) -> Reading:
         """Read the image and paint its labels.
@@ -101,6 +103,11 @@ class CocoSource:
         """
         encoded = self.image.read_bytes()
         image = decode_image(encoded, source=str(self.image))
+        if self.size not in (None, image.shape[:2]):
+            raise InputError(
+                f"{self.image}: is {image.shape[1]}x{image.shape[0]} and its JSON says {self.size[1]}x{self.size[0]} "
+                f"(width x height), so its polygons do not fit; copy the image again, or scale the annotations with it"
+            )
         drawn = load(self.annotations, source=str(self.image))
         if strange := [each for each in drawn if each.category not in self.meaning.labels]:
             raise InputError(
@@ -141,7 +148,7 @@ class CocoSource:
 
 
 def _segments(path: Path) -> Integer[np.ndarray, "height width"]:
-    pixels = np.array(open_picture(path.read_bytes(), source=str(path)).convert("RGB"), dtype=np.int32)
+    pixels = np.array(open_map(path.read_bytes(), source=str(path)).convert("RGB"), dtype=np.int32)
     return pixels @ np.array([1, 1 << 8, 1 << 16], dtype=np.int32)
 
 
@@ -215,7 +222,9 @@ def _sources(
             for path in (image, picture)
             if path is not None and path not in there
         ]
-        sources.append(CocoSource(stem, image, index.drawn.get(number, b"[]"), picture, meaning))
+        sources.append(
+            CocoSource(stem, image, index.drawn.get(number, b"[]"), picture, meaning, index.sizes.get(number))
+        )
     if not sources:
         problems.append(f"{index.path}: names no image; it needs one at least")
     return sources

@@ -1,10 +1,10 @@
 """The JSON of COCO's form: which images it names, and what is drawn on each."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +13,12 @@ from jaxtyping import Bool, Int64
 from inverseform.settings import InputError
 
 _LISTS = ("images", "annotations", "categories")
-_NEEDED = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("image_id",)}
-"""The keys that the entries of a list must have."""
+_NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "images": {"id": (int, str), "file_name": (str,)},
+    "categories": {"id": (int,), "name": (str,)},
+    "annotations": {"image_id": (int, str)},
+}
+"""The keys that the entries of a list must have, and what they are."""
 
 
 class Annotation(NamedTuple):
@@ -40,23 +44,25 @@ class Index:
     """Annotations by the id of the image, as JSON."""
     pictures: Mapping[int, str]
     """Panoptic pictures by the id of the image."""
+    sizes: Mapping[int, tuple[int, int]]
+    """Height and width by the id of the image, where the JSON says them."""
 
     @classmethod
     def read(cls, path: Path, problems: list[str]) -> "Index":
         """Read a file; what is wrong with it is added to `problems`, and the index is then empty."""
         try:
             document = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError) as error:
+        except (FileNotFoundError, ValueError, RecursionError) as error:
             what = "is missing" if isinstance(error, FileNotFoundError) else f"is not JSON ({error})"
             problems.append(f"{path}: {what}; copy it again, or correct ingest.data in params.yaml")
-            return cls(path, {}, {}, {}, {})
+            return cls(path, {}, {}, {}, {}, {})
         if problem := _problem(document):
             problems.append(f"{path}: {problem}; it must be as cocodataset.org/#format-data says")
-            return cls(path, {}, {}, {}, {})
+            return cls(path, {}, {}, {}, {}, {})
         names = {each["id"]: each["file_name"] for each in document["images"]}
         problems += [
             f"{path}: an annotation is of the image {number}, which it does not name; take it out"
-            for number in sorted({each["image_id"] for each in document["annotations"]} - names.keys())
+            for number in sorted({each["image_id"] for each in document["annotations"]} - names.keys(), key=str)
         ]
         by_image: dict[int, list[Any]] = defaultdict(list)
         pictures: dict[int, str] = {}
@@ -70,7 +76,12 @@ class Index:
             for number, entries in by_image.items()
         }
         categories = {each["id"]: each["name"] for each in sorted(document["categories"], key=lambda each: each["id"])}
-        return cls(path, categories, names, drawn, pictures)
+        sizes = {
+            each["id"]: (each["height"], each["width"])
+            for each in document["images"]
+            if each.keys() >= {"height", "width"}
+        }
+        return cls(path, categories, names, drawn, pictures, sizes)
 
 
 def load(data: bytes, *, source: str) -> list[Annotation]:
@@ -120,9 +131,7 @@ def run_lengths(drawn: Annotation, height: int, width: int, *, source: str) -> R
     form = drawn.segmentation
     try:
         if isinstance(form, list):
-            # Two points have no inside, and COCO has such polygons; four numbers would be taken for a box.
-            polygons: Any = [points for points in form if len(points) >= 6] or [[0.0] * 6]
-            form = mask.merge(mask.frPyObjects(polygons, height, width))
+            form = mask.merge(mask.frPyObjects(_polygons(form, height, width), height, width))
         if form["size"] != [height, width]:
             raise ValueError(f"it is {form['size'][1]}x{form['size'][0]} and the image {width}x{height}")
         plain = isinstance(form["counts"], list)
@@ -134,6 +143,23 @@ def run_lengths(drawn: Annotation, height: int, width: int, *, source: str) -> R
         raise InputError(
             f"{source}: the segmentation of annotation {drawn.id} cannot be read ({error}); correct it in the JSON"
         ) from error
+
+
+def _polygons(form: list[Any], height: int, width: int) -> Any:  # noqa: ANN401 (types-pycocotools knows no lists)
+    """Polygons as pycocotools wants them; it looks at none of this, and ends the process for points far outside."""
+    found = []
+    for points in form:
+        numbers = np.asarray(points, dtype=np.float64)
+        # Two numbers are a point of a polygon that is written in pairs, which would come out empty.
+        if numbers.ndim != 1 or len(numbers) == 2 or (len(numbers) > 6 and len(numbers) % 2):
+            raise ValueError("a polygon is one list of numbers x, y, x, y, ...")
+        # In this form nan does not pass.
+        if not (np.abs(numbers) <= 10 * max(height, width)).all():
+            raise ValueError(f"a polygon has points far outside of {width}x{height} pixels, or nan")
+        # Two points have no inside, and COCO has such polygons; four numbers would be taken for a box.
+        if len(numbers) >= 6:
+            found.append(numbers.tolist())
+    return found or [[0.0] * 6]
 
 
 def decompressed(counts: str | bytes) -> Int64[np.ndarray, " runs"]:
@@ -173,6 +199,16 @@ def _problem(document: Any) -> str | None:  # noqa: ANN401 (whatever a file may 
         return f"lacks one of the lists {', '.join(_LISTS)}"
     for name, keys in _NEEDED.items():
         for place, entry in enumerate(document[name]):
-            if not isinstance(entry, dict) or any(key not in entry for key in keys):
-                return f"{name}[{place}] lacks one of {', '.join(keys)}"
+            if not isinstance(entry, dict) or any(type(entry.get(key)) not in kinds for key, kinds in keys.items()):
+                return f"{name}[{place}] lacks one of {', '.join(keys)}, or has one of another type"
+            file = entry.get("file_name") or ""
+            if not isinstance(file, str) or PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+                return f"{name}[{place}] has the file_name {file!r}, which leads out of its folder"
+            if not all(isinstance(each, dict) for each in entry.get("segments_info") or ()):
+                return f"{name}[{place}] has a segments_info that is no list of segments"
+        for key in ("id", "file_name") if name == "images" else ("id",) if name == "categories" else ():
+            values = [entry[key] for entry in document[name]]
+            if len(set(values)) < len(values):
+                twice = next(value for value, count in Counter(values).items() if count > 1)
+                return f"{name} has the {key} {twice!r} twice; take one out"
     return None

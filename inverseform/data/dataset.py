@@ -18,8 +18,9 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
 """Red, green and blue, 0 to 255."""
 
-_ORIENTATION = 0x0112
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+ORIENTATION = 0x0112
+"""EXIF's tag."""
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """All that PIL raises for a damaged file: the readers of the formats differ in this."""
 
 
@@ -80,17 +81,37 @@ def open_picture(data: bytes, *, source: str) -> Image.Image:
         # Only the two that are asked for: the readers of rarer formats need not see files from outside.
         picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         picture.load()
-        turn = picture.getexif().get(_ORIENTATION, 1)
-    except _UNREADABLE as error:
+        turn = picture.getexif().get(ORIENTATION, 1)
+    except UNREADABLE as error:
         raise InputError(
             f"{source}: cannot be decoded as PNG or JPEG ({error}); copy it again from its origin, or take it and the "
             f"file that belongs to it out of the data set"
         ) from error
+    check_upright(turn, source=source)
+    return picture
+
+
+def check_upright(turn: int, *, source: str) -> None:
+    """Raise InputError where an EXIF orientation wants a picture turned before it is looked at."""
     # Whether labels were drawn on the turned or the unturned picture, no file tells: so neither is guessed.
     if turn not in (0, 1):
         raise InputError(
             f"{source}: has the EXIF orientation {turn}, so viewers turn it and its labels may not fit; turn the "
             f"pixels (mogrify -auto-orient FILE) or remove the tag (exiftool -Orientation= FILE): whichever fits them"
+        )
+
+
+def open_map(data: bytes, *, source: str) -> Image.Image:
+    """Decode a map of ids, colours or numbers: a PNG, whatever its name ends with.
+
+    Raises:
+        InputError: It is another format, or cannot be decoded.
+    """
+    picture = open_picture(data, source=source)
+    if picture.format != "PNG":
+        raise InputError(
+            f"{source}: is a {picture.format} file, whatever its name says, and must be PNG: JPEG blends neighbouring "
+            f"ids into ids of other classes, so make the PNG from the original map, not from this file"
         )
     return picture
 
@@ -102,8 +123,13 @@ def decode_image(data: bytes, *, source: str) -> UInt8[np.ndarray, "height width
         InputError: It cannot be decoded, or has more than 8 bits a channel.
     """
     picture = open_picture(data, source=source)
-    if picture.mode.startswith(("I", "F")):
-        raise InputError(f"{source}: has pixels of type {picture.mode}; images need 8 bits a channel, so convert it")
+    # PIL takes RGB of 16 bits for RGB of 8 and drops half of it; a PNG says how many it has in its 25th byte.
+    deep = picture.format == "PNG" and data[24] > 8
+    if deep or picture.mode.startswith(("I", "F")):
+        kind = f"{data[24]} bits, read as {picture.mode}" if deep else picture.mode
+        raise InputError(
+            f"{source}: has pixels of {kind}; images need 8 bits a channel, so convert it (mogrify -depth 8 FILE)"
+        )
     # PIL warns of a palette with transparency when it goes to RGB at once.
     if "transparency" in picture.info:
         picture = picture.convert("RGBA")

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from inverseform.data.dataset import Dataset, Reading, decode_image, open_picture
+from inverseform.data.dataset import Dataset, Reading, decode_image, open_map
 from inverseform.data.label_maps import check_size
 from inverseform.data.label_settings import LabelSettings
 from inverseform.data.layout import LayoutError
@@ -98,7 +98,7 @@ def _sources(files: Mapping[str, Mapping[str, Path]], params: FolderParams) -> l
 
 def _probabilities(path: Path) -> UInt8[np.ndarray, "height width"]:
     """255 times a boundary probability, from a grey PNG of 8 bits."""
-    picture = open_picture(path.read_bytes(), source=str(path))
+    picture = open_map(path.read_bytes(), source=str(path))
     if picture.mode != "L":
         raise InputError(
             f"{path}: has pixels of type {picture.mode}; a prediction is grey of 8 bits, 255 for a certain boundary: "

@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from pydantic import Field
 
-from inverseform.data.dataset import Dataset, Reading, decode_image, encode_png
+from inverseform.data.dataset import ORIENTATION, UNREADABLE, Dataset, Reading, check_upright, decode_image, encode_png
 from inverseform.data.huggingface_splits import opened, snapshot
 from inverseform.data.label_maps import check_size
 from inverseform.data.label_settings import LabelSettings
@@ -172,16 +172,27 @@ def _stored(data: bytes, place: Path) -> bytes:
         return data
     try:
         picture = Image.open(io.BytesIO(data), formats=_OTHERS)
-        return encode_png(np.array(picture.convert("RGB")))
-    except (OSError, SyntaxError, ValueError) as error:
+        # Before it is decoded: PIL turns a TIFF then, and forgets it.
+        turn = picture.getexif().get(ORIENTATION, 1)
+        picture.load()
+    except UNREADABLE as error:
         raise InputError(
             f"{place}: cannot be decoded as PNG, JPEG, {', '.join(_OTHERS)} ({error}); take the row out of the data set"
         ) from error
+    # A PNG made of it would have lost both.
+    if picture.mode.startswith(("I", "F")):
+        raise InputError(f"{place}: has more than 8 bits a channel; images need 8: convert it")
+    check_upright(turn, source=str(place))
+    return encode_png(np.array(picture.convert("RGB")))
 
 
 def _grey(rows: list[Any], place: Path) -> UInt8[np.ndarray, "height width"]:
     """An array of ids."""
-    array = np.array(rows)
+    try:
+        array = np.array(rows)
+    except ValueError:
+        # Rows of different lengths.
+        array = np.array(rows, dtype=object)
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer) or array.min() < 0 or array.max() > 255:
         raise InputError(
             f"{place}: is of the shape {array.shape} and {array.dtype}; a label map has two axes of 0 to 255"

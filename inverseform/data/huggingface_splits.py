@@ -55,7 +55,7 @@ def _from_disk(folder: Path, wanted: Mapping[str, str]) -> dict[str, "datasets.D
 
     try:
         saved = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LayoutError([f"{folder}: cannot be opened ({error}); write it again with save_to_disk"]) from error
     assert isinstance(saved, datasets.DatasetDict)
     problems = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from inverseform.data.dataset import Colour, open_picture
+from inverseform.data.dataset import Colour, open_map
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
 
@@ -32,7 +32,7 @@ def decode_ids(
         InputError: It has several channels, cannot be decoded, or holds a value of no class; `source` says which it is.
     """
     # A palette picture gives its indices here, not its colours.
-    values = np.array(open_picture(data, source=source))
+    values = np.array(open_map(data, source=source))
     if values.ndim != 2:
         raise InputError(
             f"{source}: has {values.shape[2]} channels and label_format ids takes one; set label_format: colours, or "
@@ -75,7 +75,7 @@ def decode_colours(
     Raises:
         InputError: It cannot be decoded, or holds a colour of no class; `source` says which it is.
     """
-    picture = open_picture(data, source=source)
+    picture = open_map(data, source=source)
     codes = _code(np.asarray(picture.convert("RGBA").convert("RGB")))
     known, ids = [*colours], list(range(len(colours)))
     if ignore is not None:

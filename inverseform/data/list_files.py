@@ -65,7 +65,7 @@ def _all(kind: Kind, problems: list[str]) -> dict[str, Path] | None:
 
 def _names(path: Path, name: Callable[[str], str], problems: list[str]) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path}: cannot be read as a list of names ({error}); copy it again")
         return []

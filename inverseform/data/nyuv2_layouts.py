@@ -1,5 +1,7 @@
 """The three forms in which people have NYU Depth V2, each to the same frames; `nyuv2` tells them apart."""
 
+import io
+import tokenize
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -8,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Integer, Shaped, UInt8
 
-from inverseform.data.dataset import decode_image, encode_png, open_picture
+from inverseform.data.dataset import decode_image, encode_png, open_map
 from inverseform.data.layout import LayoutError
 from inverseform.data.list_files import Files, Kind, listed
 from inverseform.data.matlab import read_mat
@@ -72,20 +74,25 @@ def official_frames(raw: Path) -> Frames:
         raise LayoutError(missing)
     mapping = raw / "classMapping40.mat"
     (forty,) = read_mat(mapping, "mapClass")
-    if forty.shape != (894,) or not np.isin(forty, np.arange(1, 41)).all():
+    forty = np.asarray(forty)
+    if forty.shape != (894,) or forty.dtype.kind not in "iuf" or not np.isin(forty, np.arange(1, 41)).all():
         raise InputError(
-            f"{mapping}: mapClass has the shape {forty.shape}, ids {forty.min()} to {forty.max()}; it must give each "
+            f"{mapping}: mapClass has the shape {forty.shape} of {forty.dtype}; it must give each "
             f"of 894 classes one of 1 to 40: copy it again"
         )
-    classes = np.concatenate([[0], forty])
+    classes = np.concatenate([[0], forty.astype(np.int64)])
     training, held_out = read_mat(raw / "splits.mat", "trainNdxs", "testNdxs")
     frames: Frames = {}
     for split, found in (("train", training), ("val", held_out), ("test", held_out)):
         # One number alone comes without its matrix.
         numbers = np.atleast_1d(found)
         # Number 0 would be the last image, silently.
-        if numbers.dtype.kind not in "iu" or numbers.min() < 1:
-            raise InputError(f"{raw / 'splits.mat'}: has numbers of images below 1, or fractions; copy it again")
+        if numbers.dtype.kind == "f" and (numbers % 1 == 0).all():
+            numbers = numbers.astype(np.int64)
+        if numbers.dtype.kind not in "iu" or not len(numbers) or numbers.min() < 1:
+            raise InputError(
+                f"{raw / 'splits.mat'}: has numbers of images below 1, or fractions, or none; copy it again"
+            )
         frames[split] = {
             f"{number:04d}": (f"{raw / LABELLED}: image {number}", partial(_official, raw / LABELLED, number, classes))
             for number in numbers.tolist()
@@ -122,7 +129,7 @@ def _files(files: Files) -> Frame:
 
 
 def _labels(path: Path) -> Integer[np.ndarray, "rows columns"]:
-    values = np.array(open_picture(path.read_bytes(), source=str(path)))
+    values = np.array(open_map(path.read_bytes(), source=str(path)))
     if values.ndim != 2:
         raise InputError(
             f"{path}: has {values.shape[2]} channels; a label map has one, grey or a palette: copy it again"
@@ -136,9 +143,10 @@ def _array(files: Files, kind: str, *, channels: int) -> Any:  # noqa: ANN401 (a
         return None
     path = files[kind]
     try:
-        # Without pickles: they run code when they are read.
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        # Without pickles: they run code when they are read. numpy.load would take .npz for .npy, too.
+        array = np.lib.format.read_array(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    # A damaged header may ask for any memory, or be no Python.
+    except (ValueError, OSError, EOFError, MemoryError, tokenize.TokenError) as error:
         raise InputError(f"{path}: cannot be read as an array of numpy ({error}); copy it again") from error
     if array.ndim == 3 and array.shape[2] == 1 and not channels:
         array = array[..., 0]
@@ -166,6 +174,12 @@ def _official(path: Path, number: int, classes: Integer[np.ndarray, "895"]) -> F
             )
     except (OSError, KeyError, IndexError, ValueError) as error:
         raise InputError(f"{path}: image {number} cannot be read ({error}); copy it again") from error
-    if labels.max(initial=0) >= len(classes):
-        raise InputError(f"{path}: image {number} has the label {labels.max()}; labels are 0 to 894: copy it again")
+    if image.dtype != np.uint8 or image.shape[2:] != (3,) or labels.dtype.kind not in "iu" or depth.dtype.kind != "f":
+        raise InputError(
+            f"{path}: image {number} is {image.dtype} of the shape {image.shape}, its labels {labels.dtype}, its depth "
+            f"{depth.dtype}; they are uint8 of (height, width, 3), uint16 and float32: copy it again"
+        )
+    strange = labels[(labels < 0) | (labels >= len(classes))]
+    if strange.size:
+        raise InputError(f"{path}: image {number} has the label {strange[0]}; labels are 0 to 894: copy it again")
     return Frame(encode_png(image), image, classes[labels], depth)

@@ -84,11 +84,11 @@ def human_parts(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "1 heigh
     found = np.zeros(size, dtype=np.uint8)
     annotated = False
     for each in _structures(read_mat(path, "anno")[0], "objects", path):
-        if _field(each, "class_ind", path) != PERSON:
+        if not np.array_equal(_field(each, "class_ind", path), PERSON):
             continue
         for part in _structures(each, "parts", path):
             name = _field(part, "part_name", path)
-            if name not in PARTS:
+            if not isinstance(name, str) or name not in PARTS:
                 raise InputError(
                     f"{path}: has a part {name!r}; those of a person are {', '.join(PARTS)}: copy it again"
                 )
@@ -107,7 +107,7 @@ def images_of_people(path: Path, names: Iterable[str]) -> set[str] | None:
         return None
     remedy = "delete it: it only spares looking into human_parts"
     try:
-        classes = json.loads(path.read_text(encoding="utf-8"))
+        classes = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); {remedy}") from error
     if not isinstance(classes, dict) or not all(isinstance(each, list) for each in classes.values()):
@@ -130,6 +130,8 @@ def _field(of: Any, name: str, path: Path) -> Any:  # noqa: ANN401 (whatever a f
 
 
 def _mask(part: Mapping[str, Any], path: Path, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    mask = np.asarray(_field(part, "mask", path))
+    mask = np.atleast_2d(_field(part, "mask", path))
+    if mask.ndim != 2:
+        raise InputError(f"{path}: a mask of a part has the shape {mask.shape}; it must have two axes: copy it again")
     check_size(path, mask.shape, image=None, pixels=size)
     return mask > 0

@@ -33,7 +33,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float16, Shaped, UInt8
 
-from inverseform.data.dataset import Dataset, Reading, decode_image, open_picture
+from inverseform.data.dataset import Dataset, Reading, decode_image, open_map
 from inverseform.data.id_table import class_ids
 from inverseform.data.label_maps import check_size
 from inverseform.data.list_files import Files, Kind, listed
@@ -148,7 +148,7 @@ def open_pascal_context(params: PascalContextParams, raw: Path) -> Dataset:
 
 def _picture(path: Path, size: tuple[int, int], *, channels: int = 1) -> UInt8[np.ndarray, "height width *channels"]:
     """A grey or palette PNG as its numbers, or one of RGB, of the size of its image."""
-    picture = open_picture(path.read_bytes(), source=str(path))
+    picture = open_map(path.read_bytes(), source=str(path))
     if picture.mode not in (("RGB",) if channels == 3 else ("L", "P")):
         wanted = "RGB" if channels == 3 else "one channel"
         raise InputError(f"{path}: has pixels of type {picture.mode}; it must have {wanted} of 8 bits: copy it again")

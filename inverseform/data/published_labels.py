@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
-from inverseform.data.dataset import Colour, Reading, decode_image, open_picture
+from inverseform.data.dataset import Colour, Reading, decode_image, open_map
 from inverseform.data.label_maps import check_size
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
@@ -82,7 +82,7 @@ def class_ids_of_colours(path: Path, table: Mapping[Colour, int], *, rule: str) 
     Raises:
         InputError: It cannot be decoded, or holds a colour that is not in the table.
     """
-    picture = np.array(open_picture(path.read_bytes(), source=str(path)).convert("RGB")).astype(np.int32)
+    picture = np.array(open_map(path.read_bytes(), source=str(path)).convert("RGB")).astype(np.int32)
     codes = _code(picture)
     # In the order of their codes, too.
     known = sorted(table)
@@ -103,7 +103,7 @@ def single_channel(path: Path) -> Shaped[np.ndarray, "height width"]:
         InputError: It cannot be decoded, or is of another kind.
     """
     data = path.read_bytes()
-    values = np.array(open_picture(data, source=str(path)))
+    values = np.array(open_map(data, source=str(path)))
     # PIL spreads grey of 2 and 4 bits over 0 to 255, which turns ids into other numbers.
     depth, kind = data[24], data[25]
     if values.ndim != 2 or values.dtype not in (np.uint8, np.uint16) or (kind == _GREY and depth < 8):

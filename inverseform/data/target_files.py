@@ -5,13 +5,14 @@ saliency are hard: 0 for no, 255 for yes, 128 for not known (or 0 and 1, as mask
 """
 
 import io
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32, Shaped, UInt8
 
-from inverseform.data.dataset import decode_image, open_picture
+from inverseform.data.dataset import decode_image, open_map
 from inverseform.data.label_maps import check_size, plain_ids
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
@@ -58,7 +59,7 @@ def read_depth(path: Path) -> Float32[np.ndarray, "1 height width"]:
     if path.suffix.lower() == ".npy":
         metres = _numbers(path, axes=2).astype(np.float32)
     else:
-        picture = open_picture(path.read_bytes(), source=str(path))
+        picture = open_map(path.read_bytes(), source=str(path))
         if not picture.mode.startswith("I"):
             raise InputError(
                 f"{path}: has pixels of type {picture.mode}; depth is a grey PNG of 16 bits in millimetres, or .npy in "
@@ -136,7 +137,7 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "1 height width"]:
     Raises:
         InputError: It has several channels, or values between no and yes.
     """
-    picture = open_picture(path.read_bytes(), source=str(path))
+    picture = open_map(path.read_bytes(), source=str(path))
     if picture.mode not in ("1", "L"):
         raise InputError(
             f"{path}: has pixels of type {picture.mode}; it must be grey of 8 bits or of 1: convert it (mogrify "
@@ -177,7 +178,8 @@ def read_hha(path: Path) -> UInt8[np.ndarray, "3 height width"]:
 def _numbers(path: Path, *, axes: int) -> Float[np.ndarray, "..."]:
     try:
         array = np.lib.format.read_array(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    # A damaged header may ask for any memory, or be no Python.
+    except (ValueError, EOFError, OSError, MemoryError, tokenize.TokenError) as error:
         raise InputError(f"{path}: cannot be read as .npy ({error}); write it again with numpy.save") from error
     if array.ndim != axes or not np.issubdtype(array.dtype, np.floating):
         raise InputError(

@@ -128,7 +128,11 @@ def _names(path: Path, problems: list[str]) -> list[str]:
     if not path.is_file():
         problems.append(f"{path}: there is no such list; write a name of JPEGImages a line, without its ending")
         return []
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: is no text in UTF-8 ({error}); convert it (iconv -t UTF-8), or write it again")
+        return []
     # Some lists of SegmentationClassAug have both paths on a line.
     names = [PurePosixPath(words[0]).stem if "/" in words[0] else words[0] for words in lines if words]
     if not names:

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from inverseform.metrics import boundary, boundary_f, boundary_iou, calibration, segmentation
+from inverseform.settings import InputError
 
 DISTANCES = tuple(range(1, 11))
 """Pixels from a boundary within which right pixels are counted."""
@@ -96,6 +97,9 @@ def measure(
     parts.append(calibration.count(probabilities[None], labels[None], bins=calibration.BINS))
     # One wait for a GPU instead of one for each.
     found = torch.cat([part.flatten().double() for part in (*parts, near[: len(ellipses)])]).cpu()
+    # Of a GPU nobody has looked at the probabilities yet.
+    if not found.isfinite().all():
+        raise InputError("probabilities hold nan, as of a network whose training has diverged; train it again")
     row, around = found.split([len(columns.names) - 2, 2 * len(ellipses)])
     mba = boundary.mean_accuracy(around.view(-1, 2).long())
     scored = torch.tensor([mba or 0.0, mba is not None], dtype=torch.float64)

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64, UInt8
 from torch import Tensor
 
+from inverseform.metrics.score import check_alike
 from inverseform.sample import IGNORE_INDEX
 
 DISTANCES = (1, 2, 3, 5)
@@ -86,6 +87,7 @@ def count(
     predicted: UInt8[Tensor, "height width"], labels: UInt8[Tensor, "height width"], *, windows: Sequence[Window]
 ) -> Int64[Tensor, "windows 2"]:
     """For each window, the known pixels near a boundary: those with the right class, and all."""
+    check_alike(predicted=predicted.shape, labels=labels.shape)
     # On small images several radii are 1, and the smallest ellipse is the smallest disc: each window is done once.
     different = list(dict.fromkeys(windows))
     # A byte has a bit for each of eight windows.

@@ -73,6 +73,8 @@ class Calibration:
     def error(self) -> Score:
         """ECE, 0 to 1; lower is better."""
         pixels, confidence, found = self.counts
+        if not self.counts.isfinite().all():
+            return Score(None, "a probability is nan: the network gives no number there")
         return ratio(float((found - confidence).abs().sum()), float(pixels.sum()), reason="no pixel is known")
 
     def table(self) -> tuple[Bin, ...]:
@@ -91,5 +93,6 @@ def _check(confidence: Tensor) -> None:
     wrong = ~((confidence >= 0) & (confidence <= 1))
     if wrong.any():
         raise InputError(
-            f"probabilities hold {float(confidence[wrong][0])}: they go from 0 to 1; put logits through a softmax"
+            f"probabilities hold {float(confidence[wrong][0])}: they go from 0 to 1; put logits through a softmax, and "
+            f"train a network that gives nan again: it has diverged"
         )

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from inverseform.metrics.score import Score, ratio
+from inverseform.metrics.score import Score, check_alike, ratio
 
 POWERS = (1, 2, 3)
 """The n of delta_n."""
@@ -45,6 +45,7 @@ def count(
     valid: Bool[Tensor, "height width"] | None = None,
 ) -> Float64[Tensor, " fields"]:
     """Sums over the valid pixels of an image; they add."""
+    check_alike(predicted=predicted.shape, depth=depth.shape, valid=depth.shape if valid is None else valid.shape)
     known = torch.isfinite(depth) & (depth > 0)
     known = known if valid is None else known & valid
     finite = known & torch.isfinite(predicted)

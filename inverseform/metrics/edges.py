@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from inverseform.metrics.edge_matching import match
+from inverseform.metrics.score import check_alike
 from inverseform.metrics.thinning import thin
 from inverseform.settings import InputError
 
@@ -74,6 +75,10 @@ def count(
         InputError: Probabilities are outside of 0 to 1, thresholds do not rise from above 0, or nobody has annotated.
     """
     _check(probability, annotators)
+    check_alike(
+        probability=probability.shape, annotators=annotators.shape[1:],
+        valid=probability.shape if valid is None else valid.shape,
+    )  # fmt: skip
     levels = _levels(thresholds).to(probability)
     radius = tolerance * math.hypot(*probability.shape)
     lines = thin(probability >= levels[:, None, None])
@@ -193,6 +198,8 @@ def _levels(thresholds: Sequence[float]) -> Float64[Tensor, " thresholds"]:
 
 
 def _check(probability: Float[Tensor, "height width"], annotators: Bool[Tensor, "annotators height width"]) -> None:
+    if annotators.dtype != torch.bool:
+        raise InputError(f"annotators are of {annotators.dtype}: they are true on an edge; pass annotators > 0")
     if len(annotators) == 0:
         raise InputError("annotators: there are none; a picture has at least one map, all false if it has no edge")
     if probability.numel() == 0:

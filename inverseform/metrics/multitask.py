@@ -5,6 +5,7 @@ baseline, and l_i = 1 where lower is better, as for an angular error: a gain is 
 paper says l_i = 1 "when the metric is positive", which turns the sign of every task; its own numbers do not.
 """
 
+import math
 from collections.abc import Collection, Mapping
 
 from inverseform.metrics.score import Score
@@ -49,5 +50,8 @@ def _check(
             f"lower_is_better names {', '.join(unknown)}, which is no task: write of {', '.join(sorted(baseline))}"
         )
     for task, base in baseline.items():
-        if base is not None and not base > 0:
+        if base is not None and not 0 < base < math.inf:
             raise InputError(f"the baseline of {task} is {base}: a relative gain needs one above 0; leave the task out")
+        score = scores[task]
+        if score is not None and not math.isfinite(score):
+            raise InputError(f"the score of {task} is {score}: where it is undefined it must be None")

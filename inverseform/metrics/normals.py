@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from inverseform.metrics.score import Score, ratio
+from inverseform.metrics.score import Score, check_alike, ratio
 
 WITHIN = (11.25, 22.5, 30.0)
 """Degrees."""
@@ -56,6 +56,9 @@ def count(
     valid: Bool[Tensor, "height width"] | None = None,
 ) -> Float64[Tensor, " fields"]:
     """Angles, pixels without one, sum, sum of squares, angles below each of WITHIN, histogram; they add."""
+    check_alike(
+        predicted=predicted.shape, normals=normals.shape, valid=normals.shape if valid is None else (3, *valid.shape)
+    )
     known = _directed(normals) if valid is None else _directed(normals) & valid
     compared = known & _directed(predicted)
     angle = angles(predicted, normals).where(compared, 0.0)

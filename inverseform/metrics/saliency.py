@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
-from inverseform.metrics.score import Score
+from inverseform.metrics.score import Score, check_alike
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
 
@@ -55,9 +55,10 @@ def count(
     Raises:
         InputError: A probability is not in 0 to 1, or a label is none of these.
     """
+    check_alike(predicted=predicted.shape, labels=labels.shape)
     _check(predicted, labels)
     # How many thresholds a probability is above; one row more takes the pixels that are not known.
-    above = torch.bucketize(predicted.double().contiguous(), thresholds)
+    above = torch.bucketize(predicted.contiguous(), thresholds.to(predicted.dtype))
     cells = 2 * (len(thresholds) + 1)
     place = (2 * above + labels).where(labels != IGNORE_INDEX, cells)
     table = torch.bincount(place.flatten(), minlength=cells + 1)[:cells].view(-1, 2).double()

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from inverseform.settings import InputError
+
 
 class Score(NamedTuple):
     """One figure."""
@@ -11,6 +13,17 @@ class Score(NamedTuple):
     """None where it is undefined."""
     reason: str | None = None
     """Why it is undefined; None where it has a value."""
+
+
+def check_alike(**shapes: tuple[int, ...]) -> None:
+    """Refuse maps of several shapes, which torch would stretch over each other.
+
+    Raises:
+        InputError: They differ.
+    """
+    if len(set(shapes.values())) > 1:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InputError(f"shapes differ: {told}; all maps of an image have its height and width")
 
 
 def ratio(part: float, whole: float, *, reason: str) -> Score:

@@ -91,6 +91,15 @@ class Confusion:
 
 def check_ids(predicted: UInt8[Tensor, "*shape"], labels: UInt8[Tensor, "*shape"], classes: int) -> None:
     """Refuse ids that would be counted in the wrong place."""
+    for name, ids in (("predicted", predicted), ("labels", labels)):
+        if ids.dtype != torch.uint8:
+            raise ValueError(
+                f"{name} are of {ids.dtype} and ids are of torch.uint8: {name}.byte(), -1 or -100 made 255 before"
+            )
+    if predicted.shape != labels.shape:
+        raise ValueError(
+            f"predicted are {tuple(predicted.shape)} and labels {tuple(labels.shape)}: give both one shape"
+        )
     if predicted.numel() == 0:
         return
     # Adding one takes the ignored 255 to 0, out of the way of the largest known id.
