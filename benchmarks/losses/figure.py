@@ -36,7 +36,7 @@ def _draw(lines: Sequence[Line], path: Path, title: str) -> None:
         axis.axvline(0, color="black", linewidth=0.8)
         for place, line in enumerate(lines):
             _dot(axis, place, getattr(line, name), OURS if line.ours else OTHERS)
-        axis.set_xlabel(f"{'mBA' if name == 'mba' else 'mIoU'} above cross entropy, points (right: better)")
+        axis.set_xlabel(f"{'mBA' if name == 'mba' else 'mIoU'}, points above cross entropy")
         axis.grid(axis="x", linewidth=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(lines)), [line.words for line in lines])
