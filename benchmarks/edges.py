@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from inverseform.data.bsds500 import annotation
+from inverseform.data.matlab import read_mat
 from inverseform.metrics.edges import EdgeScores
 from inverseform.settings import InputError
 
@@ -74,30 +76,22 @@ def nested(shares: np.ndarray) -> np.ndarray:
     )
 
 
-def drawn(path: Path) -> np.ndarray:
-    """The maps of all annotators of an image of the release."""
-    from scipy.io import loadmat
-
-    people = loadmat(path)["groundTruth"][0]
-    return np.stack([each["Boundaries"][0, 0] > 0 for each in people])
-
-
 def prepare(given: argparse.Namespace, detector: str) -> list[Path]:
     """A file of map and annotators for each image."""
-    from scipy.io import loadmat
-
     photos = sorted((given.data / "test" / "images").glob("*.jpg"))
     if not photos:
         raise InputError(f"--data {given.data}: holds no test/images/*.jpg; name the folder of bsds500")
     files = []
     for photo in photos[:: max(1, len(photos) // given.images)][: given.images]:
         if given.release:
-            annotators = drawn(given.release / "data" / "groundTruth" / "test" / f"{photo.stem}.mat")
+            path = given.release / "data" / "groundTruth" / "test" / f"{photo.stem}.mat"
+            annotators = annotation(path, annotator="median").edges > 0
         else:
             annotators = nested(np.asarray(Image.open(given.data / "test" / "boundaries" / f"{photo.stem}.png")))
         if detector == "ucm":
             # On a grid of twice the size, where the edges between pixels have places of their own.
-            probability = loadmat(given.release / "ucm2" / "test" / f"{photo.stem}.mat")["ucm2"][2::2, 2::2]
+            (doubled,) = read_mat(given.release / "ucm2" / "test" / f"{photo.stem}.mat", "ucm2")
+            probability = doubled[2::2, 2::2]
         else:
             grey = np.asarray(Image.open(photo).convert("L"), dtype=np.float64) / 255
             probability = np.rint(255 * DETECTORS[detector](grey)) / 255

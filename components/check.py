@@ -202,7 +202,7 @@ def _refused(problems: Sequence[str]) -> int:
     """Print all that is wrong; the exit status."""
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}: ingest would not go through", file=sys.stderr)
+    print("1 problem" if len(problems) == 1 else f"{len(problems)} problems", file=sys.stderr)
     return 2
 
 

@@ -6,6 +6,7 @@ that all share; the stage itself then has nothing left to do but to put them tog
 byte. `--verify --samples DIR` reads all that is there against the checksums.
 """
 
+import logging
 import runpy
 import sys
 import time
@@ -28,6 +29,8 @@ from inverseform.data.dataset import Source
 from inverseform.data.description import FORMAT
 from inverseform.data.sample_store import DatasetInfo, SampleStore, write_info
 from inverseform.settings import Settings
+
+log = logging.getLogger("inverseform")
 
 
 class IngestParams(Settings):
@@ -79,7 +82,9 @@ def verify(params: IngestParams, *, samples: Input) -> Report:
     """Read all shards of a folder and compare each with its checksum."""
     start = time.monotonic()
     store = SampleStore.open(samples, verify=True)
-    return {"images": sum(store.info.counts.values()), "seconds": time.monotonic() - start}
+    images = sum(store.info.counts.values())
+    log.info("%d images in %s are as they were written", images, samples)
+    return {"images": images, "seconds": time.monotonic() - start}
 
 
 def make_shards(
@@ -98,7 +103,7 @@ def make_shards(
         "info": info.model_dump(mode="json"),
     }
     inputs = inputs_of(dataset, raw)
-    plan = find_plan(folder, settings, inputs)
+    plan = find_plan(folder, settings, inputs, raw=raw)
     with processes(params.workers) as spread:
         if plan is None:
             plan = Plan(settings=settings, inputs=inputs, sizes=shard_sizes(dataset, params, spread))

@@ -7,6 +7,7 @@ agree with it.
 import hashlib
 import json
 import os
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
@@ -81,8 +82,16 @@ def probes(sources: list[Source]) -> list[Source]:
     return [sources[(2 * place + 1) * len(sources) // (2 * count)] for place in range(count)]
 
 
-def find_plan(folder: Path, settings: dict[str, Any], inputs: dict[str, str]) -> Plan | None:
+def find_plan(
+    folder: Path, settings: dict[str, Any], inputs: dict[str, str], *, raw: Path | None = None
+) -> Plan | None:
     """The plan of a folder, or None where there is none yet.
+
+    Args:
+        folder: Where the shards are made.
+        settings: What they are made with.
+        inputs: Digests of what they are made of.
+        raw: What the digest `raw` is of, for a message that tells more than two digests do.
 
     Raises:
         InputError: It is of a run with other settings or inputs; the message names each that differs.
@@ -94,9 +103,12 @@ def find_plan(folder: Path, settings: dict[str, Any], inputs: dict[str, str]) ->
         return None
     except ValidationError as error:
         raise InputError(f"{path}: is not the plan of any shards; begin anew: rm -r {folder}") from error
+    changed = raw is not None and plan.inputs.get("raw") != inputs.get("raw")
+    then = {**plan.inputs, "raw": inputs.get("raw")} if changed else plan.inputs
     lines = [
         *differences(plan.settings, json.loads(json.dumps(settings))),
-        *(f"input {line}" for line in differences(plan.inputs, inputs)),
+        *([_changed(raw, path)] if changed else []),
+        *(f"input {line}" for line in differences(then, inputs)),
     ]
     if lines:
         told = "".join(f"\n- {line}" for line in lines)
@@ -105,6 +117,16 @@ def find_plan(folder: Path, settings: dict[str, Any], inputs: dict[str, str]) ->
             f"Set them back to go on with that run, or give it up and begin anew: rm -r {folder}"
         )
     return plan
+
+
+def _changed(raw: Path, plan: Path) -> str:
+    """What is said of raw files that are others than when the plan was written."""
+    told = f"input raw: files under {raw} are others than when the run began"
+    if not isinstance(raw, PurePath):
+        return told
+    # The time of the last change of a file's place or content, which copying with its times does not set back; where a
+    # file was removed, that of its folder.
+    return f"{told}; see which: find -L {shlex.quote(str(raw))} -newercm {shlex.quote(str(plan))}"
 
 
 def write_plan(folder: Path, plan: Plan) -> None:

@@ -134,7 +134,7 @@ def annotation(path: Path, *, annotator: Literal["coarsest", "median", "finest"]
     (found,) = read_mat(path, "groundTruth")
     try:
         # A single cell comes without its array.
-        cells = [found] if isinstance(found, dict) else list(np.atleast_1d(found))
+        cells = [found] if isinstance(found, dict) else list(found)
         regions = [np.asarray(cell["Segmentation"]) for cell in cells]
         edges = np.stack([np.asarray(cell["Boundaries"]) > 0 for cell in cells]).astype(np.uint8)
         if (

@@ -19,6 +19,7 @@ code (crowds), or a compressed one (stuff). A panoptic picture has the id of a s
 - The labels of COCO's test split are not published: evaluate on val.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -132,6 +133,10 @@ class CocoSource:
         """Labels of the segments of a panoptic picture."""
         ids = _segments(panoptic)
         there, place = np.unique(ids, return_inverse=True)
+        if twice := [number for number, count in Counter(each.id for each in drawn).items() if count > 1]:
+            raise InputError(
+                f"{panoptic}: the JSON has its segment {twice[0]} twice, and a segment is of one category; take one out"
+            )
         # Void is not known even where the rest is background: nobody has said that it is that.
         known = {0: IGNORE_INDEX, **{each.id: self._label(each) for each in drawn}}
         if strange := [int(number) for number in there if int(number) not in known]:

@@ -38,13 +38,13 @@ class Index:
     path: Path
     categories: Mapping[int, str]
     """Names by id, in the order of the ids."""
-    names: Mapping[int, str]
+    names: Mapping[int | str, str]
     """Files by the id of the image."""
-    drawn: Mapping[int, bytes]
+    drawn: Mapping[int | str, bytes]
     """Annotations by the id of the image, as JSON."""
-    pictures: Mapping[int, str]
+    pictures: Mapping[int | str, str]
     """Panoptic pictures by the id of the image."""
-    sizes: Mapping[int, tuple[int, int]]
+    sizes: Mapping[int | str, tuple[int, int]]
     """Height and width by the id of the image, where the JSON says them."""
 
     @classmethod
@@ -64,8 +64,14 @@ class Index:
             f"{path}: an annotation is of the image {number}, which it does not name; take it out"
             for number in sorted({each["image_id"] for each in document["annotations"]} - names.keys(), key=str)
         ]
-        by_image: dict[int, list[Any]] = defaultdict(list)
-        pictures: dict[int, str] = {}
+        panoptic = Counter(each["image_id"] for each in document["annotations"] if "segments_info" in each)
+        problems += [
+            f"{path}: has {count} lists of segments for the image {number}, which has one picture; take the others out"
+            for number, count in panoptic.items()
+            if count > 1
+        ]
+        by_image: dict[int | str, list[Any]] = defaultdict(list)
+        pictures: dict[int | str, str] = {}
         for each in document["annotations"]:
             # A panoptic entry is of an image, one of instances of an object.
             by_image[each["image_id"]] += each.get("segments_info") or ([each] if "category_id" in each else [])

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from inverseform.settings import InputError
@@ -22,6 +22,9 @@ ORIENTATION = 0x0112
 """EXIF's tag."""
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """All that PIL raises for a damaged file: the readers of the formats differ in this."""
+
+STORED = (b"\x89PNG", b"\xff\xd8\xff")
+"""How files begin that samples keep as they are: PNG and JPEG."""
 
 
 class Reading(NamedTuple):
@@ -83,8 +86,11 @@ def open_picture(data: bytes, *, source: str) -> Image.Image:
         picture.load()
         turn = picture.getexif().get(ORIENTATION, 1)
     except UNREADABLE as error:
+        # PIL names an object of Python's there.
+        what = "begins like no PNG or JPEG" if not data.startswith(STORED) else "its header is damaged"
+        told = what if isinstance(error, UnidentifiedImageError) else error
         raise InputError(
-            f"{source}: cannot be decoded as PNG or JPEG ({error}); copy it again from its origin, or take it and the "
+            f"{source}: cannot be decoded as PNG or JPEG ({told}); copy it again from its origin, or take it and the "
             f"file that belongs to it out of the data set"
         ) from error
     check_upright(turn, source=source)

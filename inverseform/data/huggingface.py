@@ -20,10 +20,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from inverseform.data.dataset import ORIENTATION, UNREADABLE, Dataset, Reading, check_upright, decode_image, encode_png
+from inverseform.data.dataset import (
+    ORIENTATION,
+    STORED,
+    UNREADABLE,
+    Dataset,
+    Reading,
+    check_upright,
+    decode_image,
+    encode_png,
+)
 from inverseform.data.huggingface_splits import opened, snapshot
 from inverseform.data.label_maps import check_size
 from inverseform.data.label_settings import LabelSettings
@@ -34,8 +43,6 @@ if TYPE_CHECKING:
     import datasets
 
 SPLITS = ("train", "val", "test")
-_STORED = (b"\x89PNG", b"\xff\xd8\xff")
-"""How files begin that samples keep as they are: PNG and JPEG."""
 _OTHERS = ("WEBP", "TIFF", "BMP")
 
 
@@ -168,7 +175,7 @@ def _bytes(value: Any, place: Path) -> bytes:  # noqa: ANN401 (a cell)
 
 def _stored(data: bytes, place: Path) -> bytes:
     """The image as it is if it is a PNG or JPEG, else as PNG."""
-    if data.startswith(_STORED):
+    if data.startswith(STORED):
         return data
     try:
         picture = Image.open(io.BytesIO(data), formats=_OTHERS)
@@ -176,8 +183,9 @@ def _stored(data: bytes, place: Path) -> bytes:
         turn = picture.getexif().get(ORIENTATION, 1)
         picture.load()
     except UNREADABLE as error:
+        told = "begins like none of them" if isinstance(error, UnidentifiedImageError) else error
         raise InputError(
-            f"{place}: cannot be decoded as PNG, JPEG, {', '.join(_OTHERS)} ({error}); take the row out of the data set"
+            f"{place}: cannot be decoded as PNG, JPEG, {', '.join(_OTHERS)} ({told}); take the row out of the data set"
         ) from error
     # A PNG made of it would have lost both.
     if picture.mode.startswith(("I", "F")):

@@ -11,8 +11,8 @@ NormalAxes = Literal["left_up", "right_up", "right_down", "left_down"]
 """Where the first two axes of a file point in the image; its third points towards the camera."""
 
 _SIGNS = {"left_up": (-1, 1), "right_up": (1, 1), "right_down": (1, -1), "left_down": (-1, -1)}
-# Grey of 8 bits, which files use for no normal at all, is a vector of length 0.004 to 0.012.
-_SHORTEST = 0.5
+SHORTEST = 0.5
+"""Of a normal: a shorter one is the mean of several directions, or of none, as grey of 8 bits is, and says nothing."""
 # Two ways of smoothing the same depth differ by a few degrees; another sign turns most normals by far more.
 _MARGIN = 10.0
 """Degrees by which other axes must fit better before they are called the right ones."""
@@ -23,8 +23,23 @@ def unit_normals(
 ) -> Float16[np.ndarray, "3 height width"]:
     """Unit normals in this project's axes; nan where the file has a vector shorter than a half, so none."""
     length = np.sqrt((vectors * vectors).sum(axis=2, keepdims=True))
-    units = np.divide(vectors, length, out=np.full(vectors.shape, np.nan, vectors.dtype), where=length >= _SHORTEST)
+    units = np.divide(vectors, length, out=np.full(vectors.shape, np.nan, vectors.dtype), where=length >= SHORTEST)
     return (units * np.array([*_SIGNS[axes], 1])).transpose(2, 0, 1).astype(np.float16)
+
+
+def check_length(length: Float[np.ndarray, "*pixels"], *, source: str) -> None:
+    """Refuse vectors that are no unit vectors in the middle; those shorter than a half, or nan, are none and pass.
+
+    Raises:
+        InputError: They are of another coding; `source` says whose.
+    """
+    known = length[length >= SHORTEST]
+    # Of 8 bits a unit vector comes back within 1 %; where smoothing mixed two surfaces it is shorter, on few pixels.
+    if known.size and not 0.9 < (middle := float(np.median(known))) < 1.1:
+        raise InputError(
+            f"{source}: most of its normals are {middle:.3g} long and not 1; write n as (n + 1) / 2 * 255 in a PNG, or "
+            f"as it is in .npy"
+        )
 
 
 def check_axes(

@@ -31,7 +31,7 @@ from inverseform.boundary import boundaries
 from inverseform.data.dataset import Dataset, Reading
 from inverseform.data.hha import CameraParams, hha, normals_from_depth
 from inverseform.data.id_table import class_ids
-from inverseform.data.normal_axes import NormalAxes, check_axes, unit_normals
+from inverseform.data.normal_axes import NormalAxes, check_axes, check_length, unit_normals
 from inverseform.data.nyuv2_layouts import Frame, Frames, multi_task_frames, official_frames, sa_gate_frames
 from inverseform.data.voc_colours import voc_colours
 from inverseform.sample import IGNORE_INDEX
@@ -116,6 +116,7 @@ class Nyuv2Source:
         seen = normals_from_depth(depth, self.params.camera)
         if frame.normals is None:
             return seen.astype(np.float16)
+        check_length(np.linalg.norm(frame.normals, axis=2), source=self.place)
         normals = unit_normals(frame.normals, self.params.normals_axes)
         check_axes(normals, seen, self.params.normals_axes, source=self.place)
         return normals

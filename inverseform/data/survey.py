@@ -122,13 +122,20 @@ def survey(
                 if each.name in names:
                     problems.append(f"{split}: two images are called {each.name}; rename one")
                 names.add(each.name)
+                if not _is_text(each.name):
+                    problems.append(
+                        f"{split}: {each.name!a}: the name is not in UTF-8, as samples' names are; rename the file"
+                    )
                 if each.problem is None and seen.setdefault(each.digest, (split, each.name)) != (split, each.name):
                     twice[seen[each.digest][0]] += 1
             remarks += [
                 f"{split}: images that are also in {other}, byte for byte: {count}" for other, count in twice.items()
             ]
             if found.expected not in (None, found.count):
-                problems.append(f"{split}: has {found.count} images and {found.expected} are published; copy it again")
+                problems.append(
+                    f"{split}: has {found.count} images and {found.expected} are published; copy the data set again, "
+                    f"or, where that is meant, run ingest all the same: it takes them"
+                )
         remarks += _remarks(dataset, splits)
         return Survey(dataset, splits, problems, remarks, _estimate(pool, dataset, boundary))
 
@@ -148,6 +155,15 @@ def _inspections(
     for first in range(0, len(sources), at_once):
         part = [sources[number] for number in range(first, min(first + at_once, len(sources)))]
         yield from pool.map(inspected, part, [num_classes] * len(part))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written in UTF-8; of a file named otherwise Python has half a surrogate pair in its."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _remarks(dataset: Dataset, splits: dict[str, SplitSurvey]) -> list[str]:

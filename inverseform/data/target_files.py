@@ -14,6 +14,7 @@ from jaxtyping import Float, Float16, Float32, Shaped, UInt8
 
 from inverseform.data.dataset import decode_image, open_map
 from inverseform.data.label_maps import check_size, plain_ids
+from inverseform.data.normal_axes import SHORTEST, check_length
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
 
@@ -29,8 +30,6 @@ ENDINGS = {
 _MILLIMETRES = 1000
 _NOT_SURE = 128
 """The grey of a pixel of which nothing is known, half-way between no and yes."""
-_SHORTEST = 0.5
-"""Of a normal: a shorter one is the mean of several directions, or of none, and says nothing."""
 
 
 def read_target(task: str, path: Path) -> Shaped[np.ndarray, "channels height width"]:
@@ -91,21 +90,15 @@ def read_normals(path: Path) -> Float16[np.ndarray, "3 height width"]:
     if vectors.shape[2] != 3:
         raise InputError(f"{path}: has the shape {vectors.shape}; normals are (height, width, 3): write them so")
     length = np.linalg.norm(vectors, axis=2)
-    known = length >= _SHORTEST
+    known = length >= SHORTEST
+    check_length(length, source=str(path))
     if known.any():
-        _check_normals(path, vectors[known], length[known])
+        _check_direction(path, vectors[known])
     unit = np.divide(vectors, length[..., None], out=np.full_like(vectors, np.nan), where=known[..., None])
     return unit.transpose(2, 0, 1).astype(np.float16)
 
 
-def _check_normals(path: Path, vectors: Float[np.ndarray, "pixels 3"], length: Float[np.ndarray, " pixels"]) -> None:
-    # Of 8 bits a unit vector comes back within 1 %; where smoothing mixed two surfaces it is shorter, on few pixels.
-    middle = float(np.median(length))
-    if not 0.9 < middle < 1.1:
-        raise InputError(
-            f"{path}: most of its normals are {middle:.3g} long and not 1; write n as (n + 1) / 2 * 255 in a PNG, or "
-            f"as it is in .npy"
-        )
+def _check_direction(path: Path, vectors: Float[np.ndarray, "pixels 3"]) -> None:
     towards = float(vectors[:, 2].mean())
     if towards < 0:
         raise InputError(

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from inverseform.boundary import boundaries
 from inverseform.metrics.boundary import disc
-from inverseform.metrics.score import Score, mean, ratio
+from inverseform.metrics.score import Score, check_alike, mean, ratio
 from inverseform.metrics.segmentation import check_ids
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
@@ -67,8 +67,11 @@ def count(
     """Predicted contour pixels that are met, all of them, true ones that are met, all of them.
 
     Raises:
+        InputError: The two differ in shape or have no pixels, there are too many classes, or a tolerance is none.
         ValueError: A class id is not below `num_classes`.
     """
+    _check(num_classes, tolerances)
+    check_alike(predicted=predicted.shape, labels=labels.shape)
     check_ids(predicted, labels, num_classes)
     known = labels != IGNORE_INDEX
     maps = (predicted.where(known, IGNORE_INDEX), labels)
@@ -131,7 +134,8 @@ def _check(num_classes: int, tolerances: Sequence[float]) -> None:
     if num_classes > MOST_CLASSES:
         raise InputError(f"there are {num_classes} classes: at most {MOST_CLASSES}; leave the F score out")
     for tolerance in tolerances:
-        if tolerance <= 0 or (tolerance > 1 and tolerance != int(tolerance)):
+        # In this form nan does not pass.
+        if not 0 < tolerance < math.inf or (tolerance > 1 and tolerance != int(tolerance)):
             raise InputError(
                 f"tolerances hold {tolerance}: write whole pixels from 1 on, or a share of the diagonal between 0 and 1"
             )

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from inverseform.metrics.boundary import foreground
-from inverseform.metrics.score import Score, mean, ratio
+from inverseform.metrics.score import Score, check_alike, mean, ratio
 from inverseform.metrics.segmentation import check_ids
 from inverseform.sample import IGNORE_INDEX
 
@@ -66,8 +66,10 @@ def count(
     """Pixels of each class in both bands, in the predicted one, in the true one.
 
     Raises:
+        InputError: The two differ in shape, or have no pixels.
         ValueError: A class id is not below `num_classes`.
     """
+    check_alike(predicted=predicted.shape, labels=labels.shape)
     check_ids(predicted, labels, num_classes)
     predicted = predicted.where(labels != IGNORE_INDEX, IGNORE_INDEX)
     distance = reach(*labels.shape, fraction=fraction)

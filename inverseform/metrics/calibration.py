@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from inverseform.metrics.score import Score, ratio
+from inverseform.metrics.segmentation import check_ids
 from inverseform.sample import IGNORE_INDEX
 from inverseform.settings import InputError
 
@@ -42,12 +43,17 @@ def count(
     """For each bin: known pixels, sum of their confidences, those whose class was found.
 
     Raises:
-        InputError: A probability is not in 0 to 1. (Not looked for on a GPU, where it would cost a synchronisation.)
+        InputError: A probability is not in 0 to 1.
+        ValueError: A label is of no class, or labels have another shape.
+
+    On a GPU, where to look would cost a synchronisation, both make the counts nan, and the error undefined.
     """
     confidence, predicted = probabilities.max(dim=1)
+    known = labels != IGNORE_INDEX
     if not probabilities.is_cuda:
         _check(confidence)
-    known = labels != IGNORE_INDEX
+        check_ids(predicted.byte(), labels, probabilities.shape[1])
+    confidence = _marked(confidence, labels, probabilities.shape[1])
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=labels.device)[1:-1]
     confidence = confidence.double().where(known, 0.0).flatten()
     place = torch.bucketize(confidence, edges)
@@ -74,7 +80,7 @@ class Calibration:
         """ECE, 0 to 1; lower is better."""
         pixels, confidence, found = self.counts
         if not self.counts.isfinite().all():
-            return Score(None, "a probability is nan: the network gives no number there")
+            return Score(None, "a probability is not in 0 to 1 (nan, say), or a label is of no class")
         return ratio(float((found - confidence).abs().sum()), float(pixels.sum()), reason="no pixel is known")
 
     def table(self) -> tuple[Bin, ...]:
@@ -87,6 +93,13 @@ class Calibration:
             )
             for number, (pixels, confidence, found) in enumerate(zip(*self.counts.tolist(), strict=True))
         )  # fmt: skip
+
+
+def _marked(
+    confidence: Float[Tensor, "batch height width"], labels: UInt8[Tensor, "batch height width"], classes: int
+) -> Float[Tensor, "batch height width"]:
+    """Confidences, nan where there is no counting: it stays nan in any sum, and nobody has to wait for it."""
+    return confidence.where((confidence >= 0) & (confidence <= 1) & (labels < classes), torch.nan)
 
 
 def _check(confidence: Tensor) -> None:

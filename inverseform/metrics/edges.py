@@ -74,11 +74,11 @@ def count(
     Raises:
         InputError: Probabilities are outside of 0 to 1, thresholds do not rise from above 0, or nobody has annotated.
     """
-    _check(probability, annotators)
     check_alike(
         probability=probability.shape, annotators=annotators.shape[1:],
         valid=probability.shape if valid is None else valid.shape,
     )  # fmt: skip
+    _check(probability, annotators)
     levels = _levels(thresholds).to(probability)
     radius = tolerance * math.hypot(*probability.shape)
     lines = thin(probability >= levels[:, None, None])
@@ -202,8 +202,6 @@ def _check(probability: Float[Tensor, "height width"], annotators: Bool[Tensor, 
         raise InputError(f"annotators are of {annotators.dtype}: they are true on an edge; pass annotators > 0")
     if len(annotators) == 0:
         raise InputError("annotators: there are none; a picture has at least one map, all false if it has no edge")
-    if probability.numel() == 0:
-        raise InputError(f"probability: its shape is {tuple(probability.shape)}; a picture has pixels")
     least, most = torch.stack(probability.aminmax()).tolist()
     # In this form nan passes neither way.
     if not (least >= 0 and most <= 1):

@@ -16,14 +16,17 @@ class Score(NamedTuple):
 
 
 def check_alike(**shapes: tuple[int, ...]) -> None:
-    """Refuse maps of several shapes, which torch would stretch over each other.
+    """Refuse maps of several shapes, which torch would stretch over each other, and those of no pixel.
 
     Raises:
-        InputError: They differ.
+        InputError: They differ, or are empty.
     """
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise InputError(f"shapes differ: {told}; all maps of an image have its height and width")
+    if any(0 in shape for shape in shapes.values()):
+        name, shape = next(iter(shapes.items()))
+        raise InputError(f"{name}: its shape is {tuple(shape)}; an image has pixels: leave this one out")
 
 
 def ratio(part: float, whole: float, *, reason: str) -> Score:

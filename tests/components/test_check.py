@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -70,16 +71,24 @@ def test_all_that_is_damaged_is_told_and_the_rest_is_drawn(line, raw, capsys, tm
     for name in ("train/images/a.png", "val/labels/b.png"):
         (raw / name).write_bytes((raw / name).read_bytes()[:50])
     status, out, err = run(line, capsys)
-    assert status == 2 and err.count("cannot be decoded") == 2 and "2 problems: ingest would not go through" in err
+    assert status == 2 and err.count("cannot be decoded") == 2 and err.endswith("\n2 problems\n")
     assert f"error: {raw}/train/images/a.png: " in err and f"error: {raw}/val/labels/b.png: " in err
     assert "as 4 samples" in out and (tmp_path / "g.png").exists()
+
+
+def test_a_name_that_is_not_in_utf_8_is_told_and_the_rest_is_drawn(line, raw, capsys, tmp_path):
+    for kind in ("images", "labels"):
+        (raw / "test" / kind / "a.png").rename(raw / "test" / kind / os.fsdecode(b"stra\xdfe.png"))
+    status, _, err = run(line, capsys)
+    assert status == 2 and err.endswith("\n1 problem\n") and (tmp_path / "g.png").exists()
+    assert "error: test: 'stra\\udcdfe': the name is not in UTF-8, as samples' names are; rename the file\n" in err
 
 
 def test_all_that_is_missing_is_told(line, raw, capsys):
     for name in ("train/labels/a.png", "val/hha/b.png", "test/images/a.png"):
         (raw / name).unlink()
     status, _, err = run(line, capsys)
-    assert status == 2 and err.count("error: ") == 3 and "3 problems" in err
+    assert status == 2 and err.count("error: ") == 3 and err.endswith("\n3 problems\n")
     with pytest.raises(LayoutError):
         check.check(settings(), raw=raw, grid=raw / "g.png")
 
@@ -93,7 +102,7 @@ def test_all_that_is_missing_is_told(line, raw, capsys):
 )
 def test_wrong_settings_are_told_without_a_traceback(line, capsys, changes, message):
     status, _, err = run([*line, *changes], capsys)
-    assert status == 2 and message in err
+    assert status == 2 and message in err and err.endswith("\n1 problem\n")
 
 
 def test_as_a_function_it_gives_numbers(raw, tmp_path):

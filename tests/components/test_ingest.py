@@ -302,7 +302,9 @@ def test_going_on_with_changed_files_is_refused(raw, tmp_path):
     make_shards(open_dataset(params().data, raw), params(), raw, tmp_path / "c")
     label = raw / "val" / "labels" / "01.png"
     os.utime(label, ns=(0, label.stat().st_mtime_ns + 1))
-    with pytest.raises(InputError, match=r"input raw: .* in the checkpoint"):
+    with pytest.raises(
+        InputError, match=rf"input raw: files under {raw} are others than when the run began; see which"
+    ):
         make_shards(open_dataset(params().data, raw), params(), raw, tmp_path / "c")
 
 
@@ -341,12 +343,16 @@ def test_a_full_disk_is_told_and_what_is_whole_is_kept(tmp_path, workers, undist
     assert files(tmp_path / "samples") == undisturbed
 
 
-def test_a_store_is_verified_from_the_command_line(raw, tmp_path):
+def test_a_store_is_verified_from_the_command_line(raw, tmp_path, caplog):
     ingest(params(), raw=raw, samples=tmp_path / "samples", checkpoints=tmp_path / "c")
-    assert verify(params(), samples=tmp_path / "samples")["images"] == 10
+    with caplog.at_level("INFO", logger="inverseform"):
+        assert verify(params(), samples=tmp_path / "samples")["images"] == 10
+    assert caplog.messages[-1] == f"10 images in {tmp_path / 'samples'} are as they were written"
+    before = len(caplog.messages)
     (tmp_path / "samples" / "val-00000.parquet").write_bytes(b"")
     with pytest.raises(InputError, match=r"val-00000\.parquet: has 0 bytes and"):
         verify(params(), samples=tmp_path / "samples")
+    assert len(caplog.messages) == before
 
 
 def test_raw_data_are_read_from_a_url(raw, tmp_path):

@@ -1,7 +1,9 @@
 import itertools
 import os
+import shlex
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,29 @@ def test_a_plan_is_found_again_by_the_same_settings_alone(tmp_path):
         find_plan(tmp_path, SETTINGS, {"raw": "s"})
 
 
+def test_of_changed_raw_files_it_is_said_how_they_are_found_and_that_finds_them(tmp_path):
+    # Beside each other: what lies under --raw must not change.
+    raw, folder = tmp_path / "my raw", tmp_path / "c"
+    (raw / "images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        (raw / "images" / name).write_bytes(b"one")
+    folder.mkdir()
+    before = inputs_of(dataset(train=2), raw)
+    write_plan(folder, plan(inputs=before))
+    assert find_plan(folder, SETTINGS, before, raw=raw) is not None
+    # As copied with its time, which tells nothing then.
+    time.sleep(0.02)
+    (raw / "images" / "b.png").write_bytes(b"three")
+    os.utime(raw / "images" / "b.png", ns=(1, 1))
+    now = inputs_of(dataset(train=3), raw)
+    with pytest.raises(InputError, match=r"(?s)input raw: files under .* are others.*input train_names: ") as caught:
+        find_plan(folder, SETTINGS, now, raw=raw)
+    assert before["raw"] not in str(caught.value) and now["raw"] not in str(caught.value)
+    [command] = [line.partition("see which: ")[2] for line in str(caught.value).splitlines() if "see which" in line]
+    found = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True)
+    assert found.stdout == f"{raw}/images/b.png\n"
+
+
 def test_a_damaged_plan_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match=r"plan\.json: is not the plan of any shards; begin anew: rm -r"):
@@ -113,9 +138,25 @@ def test_what_is_read_is_told_apart_by_names_sizes_and_times(tmp_path, change):
     assert inputs_of(dataset(train=2), tmp_path)["raw"] != before["raw"]
 
 
-def test_files_behind_a_url_are_told_apart_too():
+def test_what_is_hidden_is_read_by_nobody_and_may_change(tmp_path):
+    (tmp_path / "images").mkdir()
+    before = inputs_of(dataset(train=2), tmp_path)
+    (tmp_path / "images" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "a.png").write_bytes(b"x")
+    assert inputs_of(dataset(train=2), tmp_path) == before
+
+
+def test_a_name_that_is_not_in_utf_8_is_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"stra\xdfe.png")).write_bytes(b"")
+    with pytest.raises(InputError, match=r"'stra\\udcdfe\.png 0 \d+': the name is not in UTF-8, as samples' names are"):
+        inputs_of(dataset(train=2), tmp_path)
+
+
+def test_files_behind_a_url_are_told_apart_too_and_nothing_is_said_of_find(tmp_path):
     program = """
-from components.shard_plan import inputs_of
+import pathlib, sys
+from components.shard_plan import Plan, find_plan, inputs_of, write_plan
 from inverseform.data.dataset import Dataset
 from inverseform.location import locate
 raw, nothing = locate("memory://raw"), Dataset("drawn", (), (), {})
@@ -124,6 +165,13 @@ raw.mkdir()
 one, again = inputs_of(nothing, raw), inputs_of(nothing, raw)
 (raw / "a.png").write_bytes(b"two")
 print(one == again, one == inputs_of(nothing, raw))
+folder = pathlib.Path(sys.argv[1])
+write_plan(folder, Plan(settings={}, inputs=one, sizes={}))
+try:
+    find_plan(folder, {}, inputs_of(nothing, raw), raw=raw)
+except ValueError as error:
+    print(str(error).splitlines()[1])
 """
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert run.stdout == "True False\n", run.stderr
+    run = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    told = "- input raw: files under memory://raw are others than when the run began"
+    assert run.stdout.splitlines() == ["True False", told], run.stderr

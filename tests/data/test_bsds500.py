@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scipy.io import savemat
 
 from inverseform.data import Bsds500Params, open_dataset
-from inverseform.data.bsds500 import annotators_of_shares
+from inverseform.data.bsds500 import annotation, annotators_of_shares
 from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
 from tests.data.miniatures.bsds500 import ANNOTATORS, draw_mat, draw_shares, edges
@@ -183,3 +183,20 @@ def test_a_source_can_be_sent_to_another_process(raw, layout):
 def test_shares_have_one_annotators_regions_only():
     with pytest.raises(ValidationError, match="annotator is finest and the layout shares has the median one"):
         params(layout="shares", annotator="finest")
+
+
+@pytest.mark.parametrize("edges", [np.ones(5, np.uint8), np.zeros((0, 48), np.uint8), np.ones((4, 5, 2), np.uint8)])
+def test_maps_of_one_axis_or_three_or_without_pixels_are_no_annotation(raw, edges):
+    draw_mat(raw)
+    path = raw / "BSR/BSDS500/data/groundTruth/train/100075.mat"
+    cells = np.empty((1, 2), dtype=object)
+    cells[0, :] = [{"Segmentation": edges.astype(np.uint16), "Boundaries": edges}] * 2
+    savemat(path, {"groundTruth": cells}, oned_as="column")
+    with pytest.raises(InputError, match=r"100075\.mat: holds no groundTruth as BSDS500 has it"):
+        annotation(path, annotator="median")
+
+
+def test_a_number_in_place_of_annotators_is_no_annotation(tmp_path):
+    savemat(tmp_path / "a.mat", {"groundTruth": 3.0})
+    with pytest.raises(InputError, match=r"a\.mat: holds no groundTruth as BSDS500 has it"):
+        annotation(tmp_path / "a.mat", annotator="median")

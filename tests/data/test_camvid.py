@@ -131,3 +131,14 @@ def test_another_table_of_colours_is_refused(raw, line, other, told):
 def test_32_classes_are_the_originals_alone():
     with pytest.raises(ValidationError, match="classes is 32 and the layout segnet has 11"):
         params(classes=32)
+
+
+def test_a_table_of_colours_is_text_in_utf_8_with_or_without_its_mark(raw):
+    draw_original(raw)
+    path = raw / "label_colors.txt"
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    assert len(open_dataset(params(layout="original", classes=32), raw).classes) == 31
+    path.write_text(text.replace("Wall", "Stra\u00dfe"), encoding="latin-1")
+    with pytest.raises(InputError, match=r"label_colors\.txt: is no text in UTF-8 .*copy it again"):
+        open_dataset(params(layout="original"), raw)

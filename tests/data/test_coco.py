@@ -158,3 +158,40 @@ def test_a_library_that_is_not_installed_is_told_with_what_to_type(tmp_path, mon
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
     with pytest.raises(InputError, match=r"not installed .*pip install 'inverseform\[coco\]'"):
         open_dataset(params(), tmp_path)
+
+
+def test_an_image_of_another_size_than_its_json_says_is_refused(tmp_path, truth):
+    [source] = open_dataset(params(), tmp_path).splits["val"]
+    Image.new("RGB", (64, 48)).save(tmp_path / "val2017" / "000000000139.jpg")
+    with pytest.raises(InputError, match=r"139\.jpg: is 64x48 and its JSON says 32x24 \(width x height\)"):
+        source.read()
+
+
+def test_a_panoptic_picture_of_jpeg_is_refused_though_its_name_ends_with_png(tmp_path, truth):
+    miniature.draw_panoptic(tmp_path, truth)
+    Image.new("RGB", (32, 24)).save(tmp_path / "annotations" / "panoptic_train2017" / "000000000009.png", "JPEG")
+    with pytest.raises(InputError, match=r"000000000009\.png: is a JPEG file"):
+        open_dataset(params("panoptic", rest="unknown"), tmp_path).splits["train"][0].read()
+
+
+def test_a_segment_that_the_json_has_twice_is_refused(tmp_path, truth):
+    miniature.draw_panoptic(tmp_path, truth)
+    path = tmp_path / "annotations" / "panoptic_val2017.json"
+    document = json.loads(path.read_text())
+    segments = document["annotations"][0]["segments_info"]
+    # The one that is looked up would be the last, silently.
+    segments.append({**segments[0], "category_id": 3})
+    path.write_text(json.dumps(document))
+    [source] = open_dataset(params("panoptic", rest="unknown"), tmp_path).splits["val"]
+    with pytest.raises(InputError, match=rf"139\.png: the JSON has its segment {segments[0]['id']} twice"):
+        source.read()
+
+
+def test_two_lists_of_segments_for_one_image_are_told(tmp_path, truth):
+    miniature.draw_panoptic(tmp_path, truth)
+    path = tmp_path / "annotations" / "panoptic_val2017.json"
+    document = json.loads(path.read_text())
+    document["annotations"] *= 2
+    path.write_text(json.dumps(document))
+    with pytest.raises(LayoutError, match=r"panoptic_val2017\.json: has 2 lists of segments for the image 139"):
+        open_dataset(params("panoptic", rest="unknown"), tmp_path)

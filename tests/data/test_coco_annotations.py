@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,10 +9,17 @@ import pytest
 from inverseform.data.coco_annotations import Annotation, Index, load, run_lengths
 from inverseform.settings import InputError
 from tests.data.miniatures import coco as miniature
+from tests.drawn import ROOT
 
 
 def drawn(segmentation):
     return Annotation(7, 1, False, segmentation)
+
+
+def of(**lists):
+    """A document of one image, in which some lists are others."""
+    plain = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": []}
+    return json.dumps({**plain, **lists})
 
 
 def region(top, bottom, left, right, height=20, width=30):
@@ -66,6 +75,11 @@ def test_what_has_no_inside_covers_nothing(form):
         ({"size": [20, 30]}, "counts"),
         (None, "not subscriptable"),
         ([["a"] * 6], "could not convert|must be real|list"),
+        ([[[1, 1], [9, 1], [9, 9]]], "a polygon is one list of numbers x, y, x, y"),
+        ([[1.0, 1.0], [9.0, 1.0], [9.0, 9.0]], "a polygon is one list of numbers"),
+        ([[1, 1, 9, 1, 9, 9, 4]], "a polygon is one list of numbers"),
+        ([[1, 1, 9, 1, 9, float("nan")]], "points far outside of 30x20 pixels, or nan"),
+        ([[0, 0, 301, 0, 9, 9]], "points far outside of 30x20 pixels"),
     ],
 )
 def test_segmentations_that_cannot_be_read_are_refused_with_their_number(form, message):
@@ -97,6 +111,25 @@ def test_the_index_has_what_belongs_to_each_image(tmp_path):
             '{"images": [], "annotations": [{"image_id": 4}], "categories": []}',
             "of the image 4, which it does not name",
         ),
+        ("[" * 100_000, "is not JSON"),
+        (of(images=[{"id": 1, "file_name": 3}]), r"images\[0\] lacks one of id, file_name, or has one of another type"),
+        (of(images=[{"id": [1], "file_name": "a.jpg"}]), r"images\[0\] lacks one of .*another type"),
+        (of(categories=[{"id": "1", "name": "car"}]), r"categories\[0\] lacks one of id, name, or has one of another"),
+        (of(annotations=[{"image_id": {}}]), r"annotations\[0\] lacks one of image_id, or has one of another type"),
+        (of(images=[{"id": 1, "file_name": "../a.jpg"}]), r"images\[0\] has the file_name '\.\./a\.jpg', which leads"),
+        (of(images=[{"id": 1, "file_name": "/a.jpg"}]), r"images\[0\] has the file_name '/a\.jpg', which leads out"),
+        (
+            of(annotations=[{"image_id": 1, "file_name": "a/../../b.png"}]),
+            r"annotations\[0\] has the file_name 'a/\.\./\.\./b\.png'",
+        ),
+        (of(annotations=[{"image_id": 1, "file_name": 3}]), r"annotations\[0\] has the file_name 3"),
+        (of(annotations=[{"image_id": 1, "segments_info": [1]}]), "a segments_info that is no list of segments"),
+        (of(images=[{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]), "images has the id 1 twice"),
+        (of(images=[{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]), "images has the file_name 'a' twice"),
+        (
+            of(categories=[{"id": 1, "name": "car"}, {"id": 1, "name": "dog"}]),
+            "categories has the id 1 twice; take one",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told(tmp_path, text, message):
@@ -112,3 +145,28 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path, text, message):
 def test_an_annotation_without_a_category_is_refused():
     with pytest.raises(InputError, match=r"x: its annotation \{'id': 3\} lacks a category_id"):
         load(json.dumps([{"id": 3}]).encode(), source="x")
+
+
+def test_points_far_outside_are_refused_before_they_end_the_process():
+    """In a process of its own: pycocotools would ask for all memory there is, or write where none is."""
+    program = """
+from inverseform.data.coco_annotations import Annotation, run_lengths
+try:
+    run_lengths(Annotation(7, 1, False, [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]), 20, 30, source="x")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and "x: the segmentation of annotation 7 cannot be read (a polygon has" in done.stdout
+
+
+def test_points_a_little_outside_are_cut_off_as_coco_itself_has_them():
+    got = run_lengths(drawn([[-3.0, -2.0, 40.0, -2.0, 40.0, 5.0, -3.0, 5.0]]), 20, 30, source="x")
+    assert (got.mask() == region(0, 5, 0, 30)).all()
+
+
+def test_images_that_an_annotation_names_wrongly_are_told_whatever_their_ids_are(tmp_path):
+    path, problems = tmp_path / "a.json", []
+    path.write_text(of(annotations=[{"image_id": "x"}, {"image_id": 4}]))
+    Index.read(path, problems)
+    assert [problem.partition("image ")[2][:2] for problem in problems] == ["4,", "x,"]

@@ -1,10 +1,12 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from inverseform.data.dataset import decode_image, decode_map, encode_png
+from inverseform.data.dataset import decode_image, decode_map, encode_png, open_map
 from inverseform.settings import InputError
 
 RNG = np.random.default_rng(0)
@@ -68,3 +70,28 @@ def test_a_turned_photo_is_refused_and_an_upright_one_is_not():
         else:
             with pytest.raises(InputError, match=r"EXIF orientation 6.*mogrify -auto-orient"):
                 decode_image(data, source="x")
+
+
+def test_what_is_no_picture_at_all_is_told_from_one_whose_header_is_damaged():
+    for data in (b"", b"<html>404</html>", saved(Image.fromarray(PHOTO), "GIF")):
+        with pytest.raises(
+            InputError, match=r"x: cannot be decoded as PNG or JPEG \(begins like no PNG or JPEG\); copy"
+        ):
+            decode_image(data, source="x")
+    with pytest.raises(InputError, match=r"x: cannot be decoded as PNG or JPEG \(its header is damaged\)"):
+        decode_image(encode_png(PHOTO)[:9], source="x")
+
+
+def test_rgb_of_sixteen_bits_is_refused_where_pil_would_drop_half_of_each():
+    lines = b"".join(b"\0" + line.tobytes() for line in PHOTO.astype(">u2") * 257)
+    header = struct.pack(">IIBBBBB", 17, 13, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    png = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    with pytest.raises(InputError, match=r"has pixels of 16 bits, read as RGB; images need 8 .*mogrify -depth 8"):
+        decode_image(b"\x89PNG\r\n\x1a\n" + png, source="x")
+
+
+def test_a_map_is_a_png_whatever_its_name_ends_with():
+    assert (np.array(open_map(encode_png(PHOTO), source="x")) == PHOTO).all()
+    with pytest.raises(InputError, match=r"labels\.png: is a JPEG file, whatever its name says, and must be PNG"):
+        open_map(saved(Image.fromarray(PHOTO[..., 0]), "JPEG"), source="labels.png")

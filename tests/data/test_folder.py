@@ -266,3 +266,9 @@ def test_a_target_of_another_size_or_missing_is_refused(everything):
     path.unlink()
     with pytest.raises(InputError, match=r"images/a\.png: has no hha in .*add a\.png there, or remove the folder: all"):
         read_all(raw)
+
+
+def test_a_prediction_of_jpeg_is_refused_though_its_name_ends_with_png(predicted):
+    Image.fromarray(GUESS).save(predicted / "val" / "predictions" / "a.png", "JPEG")
+    with pytest.raises(InputError, match=r"predictions/a\.png: is a JPEG file"):
+        [source.read() for source in open_dataset(params(), predicted).splits["val"]]

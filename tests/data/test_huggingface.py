@@ -1,12 +1,16 @@
+import io
 import pickle
+import struct
 import sys
 
 import datasets
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from inverseform.data import HuggingfaceParams, open_dataset
+from inverseform.data.dataset import ORIENTATION
 from inverseform.data.layout import LayoutError
 from inverseform.settings import InputError
 from tests.data.miniatures import huggingface as miniature
@@ -19,6 +23,7 @@ SETTINGS = {
     "label_format": "ids", "first_id": 1, "ignore_index": 0, "classes": ("a", "b", "c"),
     "colours": ((9, 0, 0), (0, 9, 0), (0, 0, 9)),
 }  # fmt: skip
+ARRAYS = datasets.List(datasets.List(datasets.Value("int32")))
 
 
 def params(**changes):
@@ -87,7 +92,7 @@ def test_parts_of_splits_of_files_are_splits(tmp_path):
 
 
 def test_label_maps_may_be_arrays(tmp_path):
-    miniature.dataset(datasets.List(datasets.List(datasets.Value("int32")))).save_to_disk(tmp_path / "drawn")
+    miniature.dataset(ARRAYS).save_to_disk(tmp_path / "drawn")
     for source, truth in zip(open_dataset(params(), tmp_path).splits["train"], wanted("train"), strict=True):
         assert (source.read().labels == truth).all()
 
@@ -140,3 +145,56 @@ def test_a_library_that_is_not_installed_is_told_with_what_to_type(tmp_path, mon
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"not installed .*pip install 'inverseform\[huggingface\]'"):
         open_dataset(params(), tmp_path)
+
+
+def reading_of(folder, **cells):
+    """The first row of a data set with these cells in it."""
+    rows = miniature.dataset(None if isinstance(cells.get("label", {}), dict) else ARRAYS)
+    bare = rows["train"].cast_column("pixel_values", datasets.Image(decode=False))
+    bare = (
+        bare
+        if isinstance(bare.features["label"], datasets.List)
+        else bare.cast_column("label", datasets.Image(decode=False))
+    )
+    table = bare.to_list()
+    table[0] |= cells
+    rows["train"] = datasets.Dataset.from_list(table, features=rows["train"].features)
+    rows.save_to_disk(folder / "drawn")
+    return open_dataset(params(), folder).splits["train"][0].read()
+
+
+def stored(picture, format, **options):
+    file = io.BytesIO()
+    picture.save(file, format, **options)
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def test_images_that_become_png_lose_neither_their_turn_nor_their_depth_unseen(tmp_path):
+    photo = Image.fromarray(miniature.photo(0))
+    assert (reading_of(tmp_path / "a", pixel_values=stored(photo, "TIFF")).image == miniature.photo(0)).all()
+    for form, options in (("TIFF", {"tiffinfo": {ORIENTATION: 3}}), ("WEBP", {"exif": turned(3)})):
+        with pytest.raises(InputError, match="row 0, pixel_values: has the EXIF orientation 3"):
+            reading_of(tmp_path / form, pixel_values=stored(photo, form, **options))
+    deep = Image.fromarray(np.full((12, 16), 300, np.uint16))
+    with pytest.raises(InputError, match=r"row 0, pixel_values: has more than 8 bits a channel; images need 8"):
+        reading_of(tmp_path / "b", pixel_values=stored(deep, "TIFF"))
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+def test_what_is_no_picture_and_what_would_fill_the_memory_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be decoded as PNG, JPEG, WEBP.*\(begins like none of them\); take"):
+        reading_of(tmp_path / "a", pixel_values={"bytes": b"<html>404</html>", "path": None})
+    data = bytearray(stored(Image.fromarray(miniature.photo(0)), "BMP")["bytes"])
+    data[18:26] = struct.pack("<ii", 30_000, 30_000)
+    with pytest.raises(InputError, match=r"cannot be decoded as PNG, .*decompression bomb"):
+        reading_of(tmp_path / "b", pixel_values={"bytes": bytes(data), "path": None})
+
+
+def test_an_array_of_rows_of_different_lengths_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"row 0, label: is of the shape \(2,\) and object; a label map has two axes"):
+        reading_of(tmp_path, label=[[1, 2, 3], [1, 2]])

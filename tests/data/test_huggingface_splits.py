@@ -76,3 +76,11 @@ def test_a_card_that_names_files_elsewhere_is_refused(tmp_path):
     card.write_text(card.read_text().replace("---\n", f"---\n{configs}", 1))
     with pytest.raises(LayoutError, match=r"README\.md: names files of another machine"):
         opened(tmp_path / "drawn", WANTED, configuration=None)
+
+
+@pytest.mark.parametrize("content", ['{"splits": null}', "[]", "{", "null"])
+def test_a_description_of_splits_that_is_none_is_told(tmp_path, content):
+    miniature.write_disk(tmp_path / "drawn")
+    (tmp_path / "drawn" / "dataset_dict.json").write_text(content)
+    with pytest.raises(LayoutError, match=r"drawn: cannot be opened .*write it again with save_to_disk"):
+        opened(tmp_path / "drawn", WANTED, configuration=None)

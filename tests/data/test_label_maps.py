@@ -120,3 +120,11 @@ def test_a_file_cut_short_is_refused_by_name(label, read):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(InputError, match=r"a\.png: cannot be decoded"):
         read(path)
+
+
+@pytest.mark.parametrize("read", [ids, lambda path: colour_ids(path, colours=((0, 0, 0),), ignore=None)])
+def test_jpeg_is_no_label_map_though_its_name_ends_with_png(label, read):
+    # Black comes back as it was: only its format tells.
+    path = label(np.zeros((8, 8, 3) if read is not ids else (8, 8), dtype=np.uint8), format="JPEG")
+    with pytest.raises(InputError, match=r"a\.png: is a JPEG file, whatever its name says, and must be PNG"):
+        read(path)

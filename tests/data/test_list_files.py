@@ -75,3 +75,8 @@ def test_an_empty_list_is_refused(raw, content):
     (raw / "val.txt").write_text(content)
     with pytest.raises(LayoutError, match=r"val\.txt: is empty"):
         listed(lists(raw), kinds(raw))
+
+
+def test_the_mark_that_windows_puts_before_a_text_is_no_part_of_a_name(raw):
+    (raw / "val.txt").write_text("c\n", encoding="utf-8-sig")
+    assert list(listed(lists(raw), kinds(raw))["val"]) == ["c"]

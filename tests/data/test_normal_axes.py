@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from inverseform.data.normal_axes import check_axes, unit_normals
+from inverseform.data.normal_axes import check_axes, check_length, unit_normals
 from inverseform.settings import InputError
 from tests.data.miniatures.room import room
 
@@ -38,3 +38,12 @@ def test_a_wall_straight_ahead_and_nothing_at_all_tell_nothing():
     for axes in AXES:
         check_axes(ahead, ahead, axes, source="x")
         check_axes(np.full((3, 4, 5), np.nan), ahead, axes, source="x")
+
+
+def test_vectors_of_another_coding_are_told_and_few_short_ones_are_not():
+    few = np.array([1.0, 1.0, 1.01, 0.7, 0.01, np.nan])
+    check_length(few, source="x")
+    check_length(np.zeros((3, 4)), source="x")
+    for wrong in (0.6, 1.2, 221.0):
+        with pytest.raises(InputError, match=rf"a\.npy: most of its normals are {wrong:.3g} long and not 1"):
+            check_length(np.full((3, 4), wrong), source="a.npy")

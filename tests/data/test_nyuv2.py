@@ -195,3 +195,12 @@ def test_the_normals_of_a_frame_without_files_are_those_of_its_depth(tmp_path):
         depth = np.where(scenes[name].depth > 0, scenes[name].depth, np.nan)
         own = normals_from_depth(depth, small_camera(60, 80)).astype(np.float16)
         assert np.array_equal(reading.targets["normals"], own, equal_nan=True)
+
+
+def test_normals_coded_in_8_bits_are_refused(tmp_path):
+    raw = tmp_path / "raw"
+    miniature.multi_task(raw)
+    path = raw / "normals" / "0001.npy"
+    np.save(path, ((np.load(path) + 1) * 127.5).round().astype(np.uint8))
+    with pytest.raises(InputError, match=r"0001\.png: most of its normals are \d+ long and not 1; write n .*in \.npy"):
+        readings("multi_task", raw, tasks=("normals",))

@@ -1,3 +1,4 @@
+import struct
 import sys
 
 import h5py
@@ -133,3 +134,80 @@ def test_without_h5py_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(InputError, match=r'is read by h5py, which is missing; pip install "inverseform\[matlab\]"'):
         frame(official_frames(tmp_path / "raw"))
+
+
+def test_jpeg_is_no_label_map_though_its_name_ends_with_png(tmp_path):
+    miniature.multi_task(tmp_path)
+    Image.new("L", (80, 60)).save(tmp_path / "segmentation" / "0001.png", "JPEG")
+    with pytest.raises(InputError, match=r"segmentation/0001\.png: is a JPEG file"):
+        frame(multi_task_frames(tmp_path, ()))
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 9), }", "{'descr': ("]
+)
+def test_an_array_whose_header_asks_for_any_memory_or_is_no_python_is_told_by_file(tmp_path, header):
+    miniature.multi_task(tmp_path)
+    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1)
+    (tmp_path / "depth" / "0001.npy").write_bytes(start + header.encode() + b"\n" + bytes(64))
+    with pytest.raises(InputError, match=r"depth/0001\.npy: cannot be read as an array of numpy .*copy it again"):
+        frame(multi_task_frames(tmp_path, ()))
+
+
+def test_an_archive_of_arrays_is_no_array(tmp_path):
+    miniature.multi_task(tmp_path)
+    with (tmp_path / "depth" / "0001.npy").open("wb") as file:
+        np.savez(file, depth=np.ones((60, 80)))
+    with pytest.raises(InputError, match=r"depth/0001\.npy: cannot be read as an array of numpy"):
+        frame(multi_task_frames(tmp_path, ()))
+
+
+def test_numbers_that_matlab_saved_as_doubles_are_numbers(tmp_path):
+    raw = tmp_path / "raw"
+    miniature.official(raw)
+    before = frame(official_frames(raw))
+    forty = scipy.io.loadmat(raw / "classMapping40.mat")["mapClass"]
+    scipy.io.savemat(raw / "classMapping40.mat", {"mapClass": forty.astype(np.float64)})
+    splits = {"trainNdxs": np.array([[3.0], [4.0]]), "testNdxs": np.array([[1.0]])}
+    scipy.io.savemat(raw / "splits.mat", splits)
+    found = official_frames(raw)
+    assert list(found["train"]) == ["0003", "0004"] and list(found["val"]) == ["0001"]
+    after = frame(found)
+    assert (after.labels == before.labels).all() and after.labels.dtype.kind == "i"
+
+
+@pytest.mark.parametrize("mapping", ["text", {"a": 1.0}])
+def test_a_mapping_that_is_no_numbers_is_refused(tmp_path, mapping):
+    miniature.official(tmp_path / "raw")
+    scipy.io.savemat(tmp_path / "raw" / "classMapping40.mat", {"mapClass": mapping})
+    with pytest.raises(InputError, match=r"classMapping40\.mat: mapClass has the shape \(\) of (<U4|object)"):
+        official_frames(tmp_path / "raw")
+
+
+def test_a_split_of_no_image_is_refused(tmp_path):
+    miniature.official(tmp_path / "raw")
+    splits = {"trainNdxs": np.zeros((0, 1), np.uint16), "testNdxs": np.array([[1]], np.uint16)}
+    scipy.io.savemat(tmp_path / "raw" / "splits.mat", splits)
+    with pytest.raises(InputError, match=r"splits\.mat: has numbers of images below 1, or fractions, or none"):
+        official_frames(tmp_path / "raw")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("labels", lambda old: old.astype(np.float32), "its labels float32"),
+        ("labels", lambda old: old.astype(np.int16) - 1, "has the label -1; labels are 0 to 894"),
+        ("images", lambda old: old.astype(np.float32), r"image 3 is float32 of the shape \(60, 80, 3\)"),
+        ("images", lambda old: old[:, :2], r"image 3 is uint8 of the shape \(60, 80, 2\)"),
+        ("depths", lambda old: old.astype(np.int32), "its depth int32; they are uint8 of"),
+    ],
+)
+def test_matrices_of_other_numbers_are_told_by_file(tmp_path, name, values, told):
+    raw = tmp_path / "raw"
+    miniature.official(raw)
+    with h5py.File(raw / "nyu_depth_v2_labeled.mat", "r+") as file:
+        old = file[name][()]
+        del file[name]
+        file[name] = values(old)
+    with pytest.raises(InputError, match=rf"labeled\.mat: .*{told}"):
+        frame(official_frames(raw))

@@ -116,3 +116,30 @@ def test_the_list_of_parts_tells_who_shows_people(tmp_path):
         path.write_text(strange)
         with pytest.raises(InputError, match=r"train\.txt: .*delete it"):
             images_of_people(path, ["a"])
+
+
+def saved(path, parts, class_index=15.0):
+    rows = np.empty((1, 1), dtype=miniature.OBJECT)
+    rows[0] = [("person", class_index, np.ones((4, 4), np.uint8), parts)]
+    scipy.io.savemat(path, {"anno": {"imname": "a", "objects": rows}})
+    return path
+
+
+def test_a_mask_of_one_pixel_is_one_and_one_of_three_axes_is_none(tmp_path):
+    one = saved(tmp_path / "a.mat", miniature._parts([("hair", np.ones((1, 1)))]))
+    assert human_parts(one, (1, 1)).tolist() == [[[1]]]
+    deep = saved(tmp_path / "b.mat", miniature._parts([("hair", np.ones((4, 4, 2)))]))
+    with pytest.raises(InputError, match=r"b\.mat: a mask of a part has the shape \(4, 4, 2\); it must have two axes"):
+        human_parts(deep, (4, 4))
+
+
+def test_a_class_and_a_name_that_are_arrays_are_none_of_a_person(tmp_path):
+    parts = miniature._parts([("hair", np.ones((4, 4)))])
+    assert human_parts(saved(tmp_path / "a.mat", parts, np.array([15.0, 12.0])), (4, 4)) is None
+    with pytest.raises(InputError, match=r"(?s)b\.mat: has a part array\(\[1, 2\].*those of a person are hair"):
+        human_parts(saved(tmp_path / "b.mat", miniature._parts([(np.array([1, 2]), np.ones((4, 4)))])), (4, 4))
+
+
+def test_the_list_of_parts_may_begin_with_the_mark_of_windows(tmp_path):
+    (tmp_path / "train.txt").write_text('{"a": [15], "b": []}', encoding="utf-8-sig")
+    assert images_of_people(tmp_path / "train.txt", ["a", "b"]) == {"a"}

@@ -136,3 +136,9 @@ def test_a_class_of_none_a_wrong_size_and_a_wrong_kind_are_told_by_file(raw):
     Image.fromarray(np.zeros((48, 64, 3), dtype=np.uint8)).save(label)
     with pytest.raises(InputError, match=r"VOC12/2008_000008\.png: has pixels of type RGB; it must have one channel"):
         readings(raw)
+
+
+def test_a_map_of_jpeg_is_refused_though_its_name_ends_with_png(raw):
+    Image.fromarray(SCENES["2008_000008"].salient).convert("L").save(raw / "sal_distill" / "2008_000008.png", "JPEG")
+    with pytest.raises(InputError, match=r"sal_distill/2008_000008\.png: is a JPEG file"):
+        readings(raw, tasks=("saliency",))

@@ -93,3 +93,12 @@ def test_a_damaged_file_is_told_by_name(tmp_path, kind):
     paths[kind].write_bytes(paths[kind].read_bytes()[:40])
     with pytest.raises(InputError, match=rf"{kind}\.png: cannot be decoded"):
         LabelledImage("a", paths["image"], paths["labels"], ids).read()
+
+
+def test_jpeg_is_no_label_map_though_its_name_ends_with_png(tmp_path):
+    grey = written(tmp_path / "a.png", np.full((8, 8), 7, np.uint8), format="JPEG")
+    with pytest.raises(InputError, match=r"a\.png: is a JPEG file"):
+        single_channel(grey)
+    black = written(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8), format="JPEG")
+    with pytest.raises(InputError, match=r"b\.png: is a JPEG file"):
+        class_ids_of_colours(black, {(0, 0, 0): 1}, rule="x")

@@ -67,9 +67,10 @@ def test_counts_other_than_those_published_and_names_of_two_are_problems():
     found = look(
         {"train": [Drawn(1, name="x"), Drawn(2, name="x")], "val": [Drawn(3)]}, expected={"train": 5, "val": 1}
     )
+    advice = "copy the data set again, or, where that is meant, run ingest all the same: it takes them"
     assert found.problems == [
         "train: two images are called x; rename one",
-        "train: has 2 images and 5 are published; copy it again",
+        f"train: has 2 images and 5 are published; {advice}",
     ]
 
 
@@ -134,3 +135,11 @@ class Counting(Drawn):
 def test_no_more_images_are_held_than_there_are_workers():
     look({"train": [Counting(n) for n in range(900)]}, workers=2)
     assert Alive.now == 0 and 1 <= Alive.most <= 3
+
+
+def test_a_name_that_is_not_in_utf_8_is_told_as_ingest_would_tell_it():
+    # As Python has the name of a file whose bytes are not UTF-8.
+    name = b"stra\xdfe".decode("utf-8", "surrogateescape")
+    found = look({"train": [Drawn(1, name=name), Drawn(2)]})
+    assert found.problems == ["train: 'stra\\udcdfe': the name is not in UTF-8, as samples' names are; rename the file"]
+    assert found.splits["train"].count == 2

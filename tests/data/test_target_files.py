@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,3 +136,21 @@ def test_parts_are_ids_of_a_grey_or_palette_picture_and_hha_is_rgb(tmp_path):
     palette.save(tmp_path / "b.png")
     assert read_parts(tmp_path / "b.png").tolist() == [[[0, 6, 255]]]
     assert read_hha(png(tmp_path / "c.png", [[[1, 2, 3]]])).tolist() == [[[1]], [[2]], [[3]]]
+
+
+def test_jpeg_is_no_mask_though_its_name_ends_with_png(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png", "JPEG")
+    with pytest.raises(InputError, match=r"a\.png: is a JPEG file"):
+        read_mask(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: is a JPEG file"):
+        read_depth(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 9), }", "{'descr': ("]
+)
+def test_numbers_whose_header_asks_for_any_memory_or_is_no_python_are_refused(tmp_path, header):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n" + bytes(64))
+    with pytest.raises(InputError, match=r"a\.npy: cannot be read as \.npy .*write it again with numpy\.save"):
+        read_depth(path)

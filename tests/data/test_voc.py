@@ -98,3 +98,13 @@ def test_all_that_is_missing_is_told_at_once(tmp_path, folder):
     with pytest.raises(LayoutError, match="no such folder") as caught:
         open_dataset(params(folder="VOC2007"), tmp_path)
     assert len(caught.value.problems) == 4
+
+
+def test_a_list_is_text_in_utf_8_with_or_without_its_mark(tmp_path, folder):
+    miniature.draw(folder)
+    path = folder / "ImageSets" / "Segmentation" / "val.txt"
+    path.write_text("2007_000033\n", encoding="utf-8-sig")
+    assert [source.name for source in open_dataset(params(), tmp_path).splits["val"]] == ["2007_000033"]
+    path.write_bytes("Stra\u00dfe\n".encode("latin-1"))
+    with pytest.raises(LayoutError, match=r"val\.txt: is no text in UTF-8 .*iconv -t UTF-8"):
+        open_dataset(params(), tmp_path)

@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from inverseform.evaluation.measures import DISTANCES, Columns, measure
+from inverseform.metrics import calibration
 from inverseform.metrics.boundary import BoundaryAccuracy, count, disc
 from inverseform.metrics.boundary_f import MOST_CLASSES
 from inverseform.metrics.segmentation import Confusion
+from inverseform.settings import InputError
 from tests.evaluation.drawn import CLASSES, scene
 
 
@@ -56,3 +58,14 @@ def test_of_more_classes_than_the_f_score_can_tell_it_is_left_out():
     flat = torch.zeros(9, 9, dtype=torch.uint8)
     row = measure(flat, torch.full((len(many.classes), 9, 9), 1 / len(many.classes)), flat, many).row
     assert len(row) == len(many.names)
+
+
+def test_a_network_that_gives_nan_is_told_where_nobody_has_looked_before(monkeypatch):
+    predicted, probabilities, labels = scene(3)
+    probabilities[0, 4, 4:] = torch.nan
+    with pytest.raises(InputError, match=r"probabilities hold nan.*it has diverged"):
+        measure(predicted, probabilities, labels, Columns(CLASSES))
+    # As on a GPU, where that first look would cost a wait of its own.
+    monkeypatch.setattr(calibration, "_check", lambda confidence: None)
+    with pytest.raises(InputError, match="probabilities hold nan, as of a network whose training has diverged"):
+        measure(predicted, probabilities, labels, Columns(CLASSES))

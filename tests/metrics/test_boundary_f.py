@@ -168,9 +168,11 @@ def test_the_largest_class_has_its_bit(classes):
 def test_more_classes_than_bits_and_tolerances_that_are_neither_are_refused():
     with pytest.raises(InputError, match="there are 64 classes: at most 63; leave the F score out"):
         BoundaryF(64)
-    for tolerance in (0, -1, 1.5):
+    for tolerance in (0, -1, 1.5, math.nan, math.inf, -math.inf):
         with pytest.raises(InputError, match=f"tolerances hold {tolerance}: write whole pixels from 1 on"):
             BoundaryF(3, tolerances=[tolerance])
+        with pytest.raises(InputError, match=f"tolerances hold {tolerance}: write whole pixels from 1 on"):
+            count(torch.zeros(3, 3).byte(), torch.zeros(3, 3).byte(), num_classes=3, tolerances=[tolerance])
 
 
 def test_halves_add_up_to_the_whole():

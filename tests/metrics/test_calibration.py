@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from inverseform.metrics import calibration
 from inverseform.metrics.calibration import Calibration
 from inverseform.settings import InputError
 
@@ -90,3 +91,24 @@ def test_halves_add_up_to_the_whole():
     left.counts += right.counts
     assert torch.allclose(left.counts, whole.counts)
     assert left.error().value == pytest.approx(whole.error().value)
+
+
+def test_a_network_that_has_diverged_is_told_so():
+    with pytest.raises(InputError, match=r"probabilities hold nan.*train a network that gives nan again"):
+        Calibration().update(torch.full((1, 2, 1, 1), torch.nan), torch.zeros(1, 1, 1).byte())
+
+
+@pytest.mark.parametrize("label", [3, 254])
+def test_a_label_of_no_class_is_refused_and_not_counted_as_wrong(label):
+    with pytest.raises(ValueError, match=f"labels hold class {label} and the counts are of 3"):
+        Calibration().update(torch.full((1, 3, 1, 2), 1 / 3), torch.tensor([[[0, label]]]).byte())
+
+
+def test_what_nobody_looks_for_on_a_gpu_leaves_no_error_to_trust():
+    labels = torch.tensor([[[0, 3, 255, 1, 1]]]).byte()
+    marked = calibration._marked(torch.tensor([[[0.5, 0.5, torch.nan, 1.5, 1.0]]]), labels, 3)
+    # A pixel that is not known has no part in it: its confidence is put to 0 after that.
+    assert marked[0, 0, [0, 4]].tolist() == [0.5, 1.0] and marked[0, 0, [1, 3]].isnan().all()
+    whole = Calibration(bins=2)
+    whole.counts[1, 0] = marked[labels != 255].sum()
+    assert whole.error() == (None, "a probability is not in 0 to 1 (nan, say), or a label is of no class")

@@ -235,5 +235,5 @@ def test_logits_are_no_probabilities(value):
 def test_somebody_must_have_annotated():
     with pytest.raises(InputError, match="there are none"):
         count(torch.rand(4, 5), torch.zeros(0, 4, 5, dtype=torch.bool))
-    with pytest.raises(InputError, match="a picture has pixels"):
+    with pytest.raises(InputError, match=r"probability: its shape is \(0, 5\); an image has pixels"):
         count(torch.rand(0, 5), torch.zeros(1, 0, 5, dtype=torch.bool))

@@ -79,6 +79,9 @@ def test_a_task_without_a_score_leaves_nothing_to_say():
         ({"a": 1.0}, {"a": 1.0}, ("normals",), "lower_is_better names normals, which is no task: write of a"),
         ({"a": 1.0}, {"a": 0.0}, (), "the baseline of a is 0.0: a relative gain needs one above 0; leave the task out"),
         ({"a": 1.0}, {"a": float("nan")}, (), "the baseline of a is nan"),
+        ({"a": 1.0}, {"a": float("inf")}, (), "the baseline of a is inf: a relative gain needs one above 0"),
+        ({"a": float("nan")}, {"a": 1.0}, (), "the score of a is nan: where it is undefined it must be None"),
+        ({"a": float("inf")}, {"a": 1.0}, ("a",), "the score of a is inf: where it is undefined it must be None"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(scores, baseline, lower, message):

@@ -71,6 +71,15 @@ def test_a_probability_has_to_be_above_the_threshold():
     assert scores.scores().miou.value == 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_probability_at_the_threshold_is_not_above_it_in_any_precision(dtype):
+    # .3 of these digits is more than .3 of 64 bits, and .9 of half of them less.
+    for threshold in (0.3, 0.9):
+        scores = Saliency(thresholds=[threshold])
+        scores.update(torch.tensor([[threshold, 1.0]], dtype=dtype), torch.tensor([[1, 1]]).byte())
+        assert scores.scores().miou.value == 0.5
+
+
 def test_f_leans_to_precision():
     wide, narrow = Saliency(thresholds=[0.5]), Saliency(thresholds=[0.5])
     labels = torch.tensor([[1, 1, 0, 0]]).byte()
