@@ -103,14 +103,12 @@ def find_plan(
         return None
     except ValidationError as error:
         raise InputError(f"{path}: is not the plan of any shards; begin anew: rm -r {folder}") from error
-    changed = [] if raw is None or plan.inputs.get("raw") == inputs.get("raw") else [_changed(raw, path)]
-    # In place of two digests, which tell nobody anything.
-    then = {**plan.inputs, "raw": inputs.get("raw")} if changed else plan.inputs
-    lines = [
-        *differences(plan.settings, json.loads(json.dumps(settings))),
-        *changed,
-        *(f"input {line}" for line in differences(then, inputs)),
-    ]
+    lines, then = differences(plan.settings, json.loads(json.dumps(settings))), plan.inputs
+    if raw is not None and then.get("raw") != inputs["raw"]:
+        # Two digests tell nobody which file it is.
+        lines.append(_changed(raw, path))
+        then = {**then, "raw": inputs["raw"]}
+    lines += [f"input {line}" for line in differences(then, inputs)]
     if lines:
         told = "".join(f"\n- {line}" for line in lines)
         raise InputError(

@@ -104,11 +104,15 @@ def test_a_label_of_no_class_is_refused_and_not_counted_as_wrong(label):
         Calibration().update(torch.full((1, 3, 1, 2), 1 / 3), torch.tensor([[[0, label]]]).byte())
 
 
-def test_what_nobody_looks_for_on_a_gpu_leaves_no_error_to_trust():
-    labels = torch.tensor([[[0, 3, 255, 1, 1]]]).byte()
-    marked = calibration._marked(torch.tensor([[[0.5, 0.5, torch.nan, 1.5, 1.0]]]), labels, 3)
-    # A pixel that is not known has no part in it: its confidence is put to 0 after that.
-    assert marked[0, 0, [0, 4]].tolist() == [0.5, 1.0] and marked[0, 0, [1, 3]].isnan().all()
-    whole = Calibration(bins=2)
-    whole.counts[1, 0] = marked[labels != 255].sum()
-    assert whole.error() == (None, "a probability is not in 0 to 1 (nan, say), or a label is of no class")
+@pytest.mark.parametrize(("confidence", "label"), [(torch.nan, 0), (1.5, 0), (0.5, 3), (0.5, 254)])
+def test_where_nobody_looks_the_error_is_undefined_and_not_wrong(monkeypatch, confidence, label):
+    # As on a GPU, where a look would cost a synchronisation.
+    monkeypatch.setattr(calibration, "_check", lambda confidence: None)
+    monkeypatch.setattr(calibration, "check_ids", lambda *_: None)
+    sure = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).repeat(1, 1, 1, 2)
+    sure[0, 0, 0, 1] = confidence
+    found, unknown = Calibration(), Calibration()
+    found.update(sure, torch.tensor([[[0, label]]]).byte())
+    assert found.error() == (None, "a probability is not in 0 to 1 (nan, say), or a label is of no class")
+    unknown.update(sure, torch.tensor([[[0, 255]]]).byte())
+    assert unknown.error().value == 0.0
