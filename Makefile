@@ -26,8 +26,10 @@ repro: venv ## the six stages on the data of params.yaml, as far as they are not
 	@echo 'report    reports/evaluate/report.html'
 	@echo 'metrics   reports/*/metrics.json   (the same as a table: $(BIN)/dvc metrics show)'
 
+# A process each for the files of tests, and one thread in each: most of a test is Python's own work.
+test: export OMP_NUM_THREADS ?= 1
 test: venv ## all tests
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-gpu: venv ## what only a GPU can show; says so and does nothing where there is none
 	$(BIN)/python -m pytest --quiet -m gpu tests/gpu
