@@ -130,7 +130,12 @@ def test_who_stops_waiting_is_told_that_the_run_goes_on(kubeflow):
     task = {"task_id": "t", "display_name": "ingest", "state": "RUNNING"}
     kubeflow.course = [{"state": "RUNNING", "run_details": {"task_details": [task]}}]
     command = [sys.executable, "-m", "pipeline", "status", "r0", "--host", kubeflow.host, "--wait"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # What a shell runs in the background ignores SIGINT, and so would all that these tests start.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    with process:
         # Seen before the end, through a pipe: progress does not wait for a full buffer.
         assert "ingest  RUNNING" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
