@@ -265,6 +265,8 @@ def affine(offset):
 @quick
 @given(matrices(0.3))
 def test_lie_is_the_norm_of_the_logarithm(offset):
+    # Near the least numbers there are, scipy's own logarithm divides by what it has rounded to nothing.
+    offset = offset.where(offset.abs() > 1e-200, 0.0)
     for theta in (affine(offset), torch.eye(3) + offset):
         slow = np.linalg.norm(scipy.linalg.logm(theta.numpy()))
         assert abs(lie(theta).item() - slow) < 1e-10
