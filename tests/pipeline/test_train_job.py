@@ -9,7 +9,8 @@ from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 from components.executor import Executor
 from components.stage import ports
 from pipeline import InputError
-from pipeline.site import TRAININGS, Site, load_profile
+from pipeline.profile import load_profile
+from pipeline.site import TRAININGS, Site
 from pipeline.train_job import PORTS, train_job
 
 ROOT = Path(__file__).resolve().parents[2]
