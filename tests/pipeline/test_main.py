@@ -225,6 +225,16 @@ def test_the_token_goes_to_the_endpoint_and_nowhere_else(kubeflow, tmp_path):
     assert not any("sesame" in file.read_text(errors="replace") for file in home.rglob("*") if file.is_file())
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True)])
+def test_a_token_that_others_can_read_is_warned_of(mode, warned, kubeflow, capsys, tmp_path):
+    (tmp_path / "token").write_text("sesame")
+    (tmp_path / "token").chmod(mode)
+    kubeflow.runs.append({"run_id": "r0"})
+    assert status(kubeflow, "r0", "--token-file", str(tmp_path / "token")) == 0
+    told = f"warning: others can read {tmp_path}/token; type chmod 600 {tmp_path}/token\n"
+    assert capsys.readouterr().err == (told if warned else "")
+
+
 def test_a_wrong_token_is_refused(kubeflow, capsys, monkeypatch):
     monkeypatch.setenv("KFP_TOKEN", "barley")
     kubeflow.token = "sesame"
