@@ -52,6 +52,8 @@ def main() -> None:
         status = executor.parameter("status")
         # As a struct, or as JSON in a string: backends differ.
         status = json.loads(status) if isinstance(status, str) else status
+        # Whatever it is, a run that ended is noted.
+        status = status if isinstance(status, Mapping) else {}
         text = note(status, checkpoints=executor.parameter("checkpoints"), claim=executor.parameter("claim"))
         place = executor.artifacts(inputs=[], outputs=["note"])["note"]
     except (InputError, ValueError) as error:

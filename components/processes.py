@@ -51,11 +51,16 @@ def processes(workers: int) -> Iterator[Spread]:
             ) from error
         except BaseException:
             # The rest need not be done, and what is in work not be waited for.
+            sent = getattr(pool, "_call_queue", None)
             pool.shutdown(wait=False, cancel_futures=True)
             for child in (mine := set(multiprocessing.active_children()) - others):
                 child.kill()
             for child in mine:
                 child.join()
+            # Python before 3.11.5, Debian's, waits without end for a dead process to read what was being sent to it
+            # (github.com/python/cpython/issues/94777); without a reader the sending fails, as it does in later ones.
+            if sent is not None:
+                sent._reader.close()
             raise
 
 

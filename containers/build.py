@@ -9,6 +9,7 @@ Packages are installed anew when constraints.txt, a list of packages or the Cont
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
 import time
@@ -42,8 +43,8 @@ def bill_of(image: str, tag: str = "dev") -> Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line; leaves with 0, with 1 where a build fails, and with 3 where there is no engine."""
     parser = argparse.ArgumentParser(prog="python -m containers.build", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("images", nargs="*", choices=[*DESCRIPTIONS, []], metavar="IMAGE", help="small, large (both)")
-    parser.add_argument("--tag", default="dev", help="of the images (default: %(default)s)")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="small, large (both)")
+    parser.add_argument("--tag", type=_tag, default="dev", help="of the images (default: %(default)s)")
     parser.add_argument(
         "--base-image", help="with Python's venv module and useradd (default: made of Debian's packages)"
     )
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--cpu-torch", default=CPU_TORCH, help="version of a CPU build (default: %(default)s)")
     given = parser.parse_args(argv)
+    if wrong := [image for image in given.images if image not in DESCRIPTIONS]:
+        parser.error(f"{wrong[0]} is no image; type {' or '.join(DESCRIPTIONS)}, or nothing for both")
     try:
         with engine() as host:
             for image in given.images or DESCRIPTIONS:
@@ -65,6 +68,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"error: {' '.join(map(str, error.cmd))}: exit status {error.returncode}", file=sys.stderr)
         print(error.stderr or "", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}; see {cache.root()}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(130)
+
+
+def _tag(text: str) -> str:
+    """A tag; argparse shows the message. Asked first: the engine would refuse it after minutes."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no tag, which has letters, digits, dots, hyphens and underlines")
+    return text
 
 
 def build(image: str, *, host: str, tag: str, base: str | None, instead: dict[str, str]) -> None:

@@ -167,14 +167,32 @@ def _await(process: subprocess.Popen[bytes], host: str, log: Path) -> None:
 
 
 def main() -> None:
-    """Run a command with an engine; leaves with its status, or with 3 where there is no engine."""
+    """Run a command with an engine; leaves with its status, with 2 where it is none, and with 3 without an engine."""
+    command = sys.argv[1:]
+    if not command or shutil.which(command[0]) is None:
+        what = f"{command[0]} is no command" if command else "no command is given"
+        print(f"error: {what}; type python -m containers.engine docker images, say", file=sys.stderr)
+        sys.exit(2)
     try:
         with engine() as host:
-            status = subprocess.run(sys.argv[1:], env=environment(host)).returncode
+            status = _run(command, host)
     except NoEngine as error:
         print(f"error: {error}", file=sys.stderr)
         status = 3
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
     sys.exit(status)
+
+
+def _run(command: list[str], host: str) -> int:
+    """A command with an engine, until it ends by itself: the engine stays for what it has still to do when stopped."""
+    with subprocess.Popen(command, env=environment(host)) as process:
+        # A terminal tells both of Ctrl-C, and of its end; other signals come here alone.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        status = process.wait()
+    return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import InputError, flags
+from pipeline import InputError, exit_status, flags
 
 if TYPE_CHECKING:
     from pipeline.endpoint import Endpoint
@@ -21,16 +21,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status is that of `flags.STATUS`."""
     given = flags.parser(COMMANDS).parse_args(argv)
-    try:
-        return given.command(given)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except ConnectionError as error:
-        print(f"no contact: {error}", file=sys.stderr)
-        return 3
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-    return 2
+    return exit_status.of(lambda: given.command(given))
 
 
 def _compile(given: argparse.Namespace) -> int:
@@ -71,12 +62,16 @@ def _submit(given: argparse.Namespace) -> int:
         submit.compile_graph(package, site=site, defaults={})
         sent, named = _arguments(given), {"experiment": given.experiment}
         if given.every:
-            job = submit.schedule(endpoint, package, sent, cron=given.every, name=given.run_name, **named)
+            job = submit.schedule(endpoint, package, sent, times=given.every, name=given.run_name, **named)
             print(f"schedule {job} made: {endpoint.page('recurringrun', job)}")
             return 0
         run = submit.submit(endpoint, package, sent, run_name=given.run_name, cached=not given.no_cache, **named)
     print(f"run {run} started: {endpoint.page('runs', run)}", flush=True)
-    return _wait(given, endpoint, run) if given.wait else 0
+    try:
+        return _wait(given, endpoint, run) if given.wait else 0
+    except InputError as error:
+        # A status of 2 would say that nothing was started.
+        raise ConnectionError(f"{error}; run {run} goes on by itself") from None
 
 
 def _run_local(given: argparse.Namespace) -> int:
@@ -85,6 +80,8 @@ def _run_local(given: argparse.Namespace) -> int:
     from pipeline.run_local import run_local
 
     memory = None if given.memory is None else int(given.memory * 2**30)
+    if not given.raw:
+        raise InputError("--raw is empty; type --raw FOLDER")
     sent, raw = _arguments(given, remote=False), Path(given.raw)
     del sent["raw"]
     with tempfile.TemporaryDirectory() as folder:
@@ -104,6 +101,9 @@ def _train_job(given: argparse.Namespace) -> int:
 
     if wrong := [text for text in given.input if not all(text.partition("=")[::2])]:
         raise InputError(f"--input {wrong[0]} has no name and folder; type --input samples=FOLDER, say")
+    names = [text.partition("=")[0] for text in given.input]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--input names {twice[0]} twice; leave one of them out")
     # A stage that is none is told by train_job.
     settings = arguments.sections(given.params, given.overrides).get(given.stage, {})
     manifest = train_job(
@@ -120,7 +120,7 @@ def _train_job(given: argparse.Namespace) -> int:
     if given.output is None:
         print(written, end="")
     else:
-        given.output.write_text(written)
+        given.output.write_text(written, encoding="utf-8")
         print(f"{given.output}: start it with `kubectl create -n NAMESPACE -f {given.output}`")
     return 0
 
@@ -153,9 +153,9 @@ def _wait(given: argparse.Namespace, endpoint: "Endpoint", name: str) -> int:
             # A log that is read as it grows should not wait for a full buffer.
             say=lambda line: print(line, flush=True),
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"\nno longer waiting; run {name} goes on by itself", file=sys.stderr)
-        return 130
+        return exit_status.of_signal(error)
     except LostContact as error:
         raise LostContact(f"{error}; look again with `python -m pipeline status {name} --host URL --wait`") from None
     print(status.report(run, page=endpoint.page("runs", name), namespace=given.namespace))
@@ -179,6 +179,7 @@ def _arguments(given: argparse.Namespace, *, remote: bool = True) -> dict[str, s
 
 def _endpoint(given: argparse.Namespace) -> "Endpoint":
     """The endpoint of the flags; the token is taken from the environment or a file, and nowhere else."""
+    from pipeline import tokens
     from pipeline.endpoint import Endpoint
 
     endpoint = Endpoint(
@@ -191,6 +192,8 @@ def _endpoint(given: argparse.Namespace) -> "Endpoint":
     )
     if endpoint.tells_secrets:
         print(f"warning: {given.host} is not https: who is on the way can read the token", file=sys.stderr)
+    if endpoint.token_file and tokens.is_open_to_others(endpoint.token_file):
+        print(f"warning: others can read {given.token_file}; type chmod 600 {given.token_file}", file=sys.stderr)
     # Its words on repeats are not for users; that nothing answers is told in the end.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return endpoint
@@ -199,7 +202,7 @@ def _endpoint(given: argparse.Namespace) -> "Endpoint":
 def _site(given: argparse.Namespace, *, warned: bool = True) -> "Site":
     """The site of the profile and the flags; what a cluster would not like about it is printed."""
     from pipeline import submit
-    from pipeline.site import load_profile
+    from pipeline.profile import load_profile
 
     changes = {"small_image": given.small_image, "large_image": given.large_image, "claim": given.claim}
     site = load_profile(given.profile, **changes)
@@ -218,4 +221,5 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
+    exit_status.listen()
     sys.exit(main())

@@ -1,28 +1,19 @@
 """Arguments of the pipeline: read from params.yaml, changed by overrides, checked against the compiled graph."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline import InputError, nearest
+from pipeline import InputError, nearest, yaml_file
 from pipeline.site import STAGES
 
 TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "BOOLEAN": bool, "LIST": list, "STRUCT": dict}
 
-CRON = {
-    "second": (0, 59),
-    "minute": (0, 59),
-    "hour": (0, 23),
-    "day of the month": (1, 31),
-    "month": (1, 12),
-    "day of the week": (0, 6),
-}
-"""Fields of a time in Kubeflow's schedules, each with its lowest and highest value."""
-EVERY_MONDAY = 'type --every "0 0 3 * * 1" for Mondays at three'
+SCHEMES = ("gs", "s3", "minio", "oci")
+"""Of the stores that Kubeflow's launcher fetches a data set from; components/executor.py knows where it puts them."""
 
 
 def sections(file: Path, overrides: str = "{}") -> dict[str, dict[str, Any]]:
@@ -32,36 +23,50 @@ def sections(file: Path, overrides: str = "{}") -> dict[str, dict[str, Any]]:
         file: params.yaml.
         overrides: JSON, by stage: `{"train_inverse": {"seed": 1}}`. What a section holds is judged by the stage.
     """
-    try:
-        document = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not YAML: {error}") from None
+    document = yaml_file.read(file, flag="--params")
     if not isinstance(document, dict):
         raise InputError(f"{file} holds no sections; it needs {', '.join(STAGES)}")
     # All of them are sent, also those of stages that the cache will skip.
     if missing := [stage for stage in STAGES if stage not in document]:
         raise InputError(f"{file}: no section {', '.join(missing)}; the stages are {', '.join(STAGES)}")
+    if unknown := [str(name) for name in document if name not in STAGES]:
+        raise InputError(f"{file}: {unknown[0]} is not a section; did you mean {nearest(unknown[0], STAGES)}?")
     try:
         replaced = json.loads(overrides)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"--overrides {overrides} is not JSON: {error}; see --help for an example") from None
     if not isinstance(replaced, dict):
         raise InputError(f'--overrides {overrides} is not by stage; write {{"train_inverse": {{...}}}}')
     for stage in replaced:
         if stage not in STAGES:
             raise InputError(f"--overrides: {stage} is not a stage; did you mean {nearest(stage, STAGES)}?")
+    for source, given in ((str(file), document), ("--overrides", replaced)):
+        for stage, section in given.items():
+            if not isinstance(section, dict):
+                raise InputError(
+                    f"{source}: {stage} is {section!r}, and needs settings by name: {stage}: {{NAME: VALUE}}"
+                )
     return {stage: _merged(document[stage], replaced.get(stage, {}), where=stage) for stage in STAGES}
 
 
 def as_json(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Arguments of the pipeline, one string of JSON a stage."""
-    return {f"{stage}_params": json.dumps(section) for stage, section in settings.items()}
+    arguments = {}
+    for stage, section in settings.items():
+        try:
+            arguments[f"{stage}_params"] = json.dumps(section)
+        # YAML has dates, sets, bytes and loops.
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"the section {stage} holds what JSON has no word for: {error}; write it as text"
+            ) from None
+    return arguments
 
 
 def documents(package: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A compiled graph: the pipeline, and what it asks of the cluster, if anything."""
     # The loader in C is ten times as fast as the other, and not in every build of PyYAML.
-    graph, *platform = yaml.load_all(package.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    graph, *platform = yaml.load_all(package.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return graph, platform[0] if platform else None
 
 
@@ -83,22 +88,20 @@ def check_arguments(given: Mapping[str, Any], package: Path) -> None:
 
 
 def check_address(raw: str) -> None:
-    """Refuse a data set that only this machine could find."""
-    if not re.match(r"[a-z][a-z0-9+.-]*://[^\s/]", raw):
-        raise InputError(f"--raw {raw} is no address that a cluster could read from; type s3://BUCKET/FOLDER, say")
-
-
-def check_cron(text: str) -> None:
-    """Refuse times that Kubeflow would not take, or take for others: it begins with the second, as few others do."""
-    fields = text.split()
-    if len(fields) == len(CRON) - 1:
-        raise InputError(f'--every "{text}" has no seconds, with which Kubeflow begins; type --every "0 {text}"')
-    if len(fields) != len(CRON):
-        raise InputError(f'--every "{text}" has {len(fields)} fields of {len(CRON)}: {", ".join(CRON)}; {EVERY_MONDAY}')
-    for (name, (low, high)), written in zip(CRON.items(), fields, strict=True):
-        shape = re.fullmatch(r"[0-9*/,\-]+|\?", written) or (high in (6, 12) and re.fullmatch(r"[A-Z,\-]+", written))
-        if not shape or any(not low <= int(number) <= high for number in re.findall(r"\d+", written)):
-            raise InputError(f'--every "{text}": {written} is no {name}, which goes from {low} to {high}')
+    """Refuse a data set that only this machine could find, or a stage not read, and a password in its address."""
+    scheme, separator, rest = raw.partition("://")
+    if not separator or rest[:1] in ("", "/") or rest[0].isspace() or not raw.isprintable():
+        raise InputError(f"--raw {raw!r} is no address that a cluster could read from; type s3://BUCKET/FOLDER, say")
+    if "@" in rest.split("/")[0]:
+        # Not repeated.
+        raise InputError(
+            f"--raw has a user or a password in its {scheme}:// address, which the page of the run would show; "
+            "leave it out, and name its secret in the ConfigMap kfp-launcher, see docs/kubeflow.md"
+        )
+    if scheme not in SCHEMES:
+        raise InputError(
+            f"--raw {raw}: Kubeflow fetches nothing by {scheme}://; copy it to a store of {', '.join(SCHEMES)}"
+        )
 
 
 def differences(before: Any, after: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 (as above)

@@ -14,8 +14,9 @@ from typing import Any
 
 import kfp_server_api
 import urllib3
+from urllib3.util import parse_url
 
-from pipeline import InputError
+from pipeline import InputError, tokens
 
 CONNECT_SECONDS = 5
 UNAVAILABLE = (429, 500, 502, 503, 504)
@@ -77,10 +78,7 @@ class Kubeflow:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Check the address and ask once whether Kubeflow Pipelines is there and lets us in."""
-        if not re.match(r"https?://[^/]", endpoint.host):
-            raise InputError(
-                f"--host {endpoint.host}: the address must begin with http:// or https://; type https://{endpoint.host}"
-            )
+        _check_host(endpoint.host)
         self.endpoint = endpoint
         self._client = kfp_server_api.ApiClient(_configuration(endpoint))
         self.runs = kfp_server_api.RunServiceApi(self._client)
@@ -151,23 +149,22 @@ class Kubeflow:
 HOW_TO_LOG_IN = "put a valid token in the variable KFP_TOKEN, or into a file and type --token-file FILE"
 
 
-def read_token(file: Path) -> str:
-    """The token in a file."""
+def _check_host(host: str) -> None:
+    if not re.match(r"https?://[^/]", host):
+        raise InputError(f"--host {host}: the address must begin with http:// or https://; type https://{host}")
+    if "@" in host.split("/")[2]:
+        # Not repeated, here or in any other message.
+        raise InputError(
+            f"--host has a user or a password in it, which logs would keep; leave it out, and {HOW_TO_LOG_IN}"
+        )
     try:
-        text = file.read_text(errors="replace")
-    except OSError as error:
-        # Not repeated: it may be the token itself.
-        raise InputError(f"--token-file: {error.strerror}; give it the name of a file with the token in it") from None
-    return check_token(text, where=f"--token-file {file}")
-
-
-def check_token(text: str, *, where: str) -> str:
-    """A token as it may stand in a header; the message for any other does not repeat it."""
-    token = text.strip()
-    if not re.fullmatch(r"[!-~]+", token):
-        wrong = "holds spaces or letters that no token has" if token else "is empty"
-        raise InputError(f"{where} {wrong}; put the token alone into it")
-    return token
+        parts = parse_url(host)
+    except urllib3.exceptions.LocationParseError:
+        parts = None
+    if parts is None or re.search(r"\s", host):
+        raise InputError(f"--host {host} is no address; type it like http://localhost:8080")
+    if parts.query or parts.fragment:
+        raise InputError(f"--host {host} is the address of a page; type {host.partition('#')[0].partition('?')[0]}")
 
 
 def _configuration(endpoint: Endpoint) -> kfp_server_api.Configuration:
@@ -193,15 +190,15 @@ def _configuration(endpoint: Endpoint) -> kfp_server_api.Configuration:
         configuration.ssl_ca_cert = str(endpoint.ca)
     configuration.api_key_prefix["authorization"] = "Bearer"
     if endpoint.token_file is not None:
-        file = endpoint.token_file
+        token = tokens.reader(endpoint.token_file)
 
         def renew(current: kfp_server_api.Configuration) -> None:
-            current.api_key["authorization"] = read_token(file)
+            current.api_key["authorization"] = token()
 
         renew(configuration)
         configuration.refresh_api_key_hook = renew
     elif endpoint.token is not None:
-        configuration.api_key["authorization"] = check_token(endpoint.token, where="the variable KFP_TOKEN")
+        configuration.api_key["authorization"] = tokens.check(endpoint.token, where="the variable KFP_TOKEN")
     return configuration
 
 

@@ -1,6 +1,8 @@
 """What can be typed after `python -m pipeline`."""
 
 import argparse
+import contextlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,8 +18,8 @@ A token, if the endpoint wants one, is read from the environment variable KFP_TO
 
 STATUS = """\
 Exit status of every command: 0 done, or the run succeeded; 1 the run failed or was stopped; 2 something typed is wrong
-or was refused, and nothing was started; 3 no contact, or --timeout passed: the run, if any, goes on by itself; 130 or
-143 interrupted."""
+or was refused, and nothing was started; 3 no contact, or --timeout passed: the run, if any, goes on by itself; 129,
+130 or 143 interrupted."""
 
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -86,16 +88,24 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     )
 
     asking = add("status", "tell what a run is doing", host, waiting)
-    asking.add_argument("run", metavar="RUN", help="its id, as submit prints it")
+    asking.add_argument("run", type=_run_id, metavar="RUN", help="its id, as submit prints it")
     return top
 
 
 def _above_zero(text: str) -> float:
     """A number of seconds or GiB; argparse shows the message."""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
+    with contextlib.suppress(ValueError):
+        # Three years, or more memory than there is; Python's sleep knows no much longer ones.
+        if 0 < (number := float(text)) < 1e8:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and below 100 millions")
+
+
+def _run_id(text: str) -> str:
+    """The id of a run; argparse shows the message."""
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id, which has letters, digits and hyphens; submit prints it")
+    return text
 
 
 class _Refuse(argparse.Action):

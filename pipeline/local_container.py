@@ -4,8 +4,10 @@ kfp's own function has the engine remove a container as soon as it has ended, as
 one that is gone by then for a success; on a busy machine most failures were lost. `Containers.run` takes its place.
 """
 
+import math
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple
@@ -18,7 +20,8 @@ from docker.types import Mount
 WORK, TASK = "inverseform.work", "inverseform.task"
 """Labels of a container: the folder of its run, and the name of its task."""
 KILLED = 137
-STOPPED = 143
+SAME = 1.0
+"""Seconds in which a second signal is taken for the first."""
 
 
 class Ended(NamedTuple):
@@ -48,6 +51,7 @@ class Containers:
         self._printing = threading.Lock()
         self.ended: dict[str, Ended] = {}
         """By task."""
+        self._asked = -math.inf
         self.signal: int | None = None
         """The signal that stopped the run."""
 
@@ -99,13 +103,22 @@ class Containers:
 
     def say(self, task: str, line: str) -> None:
         """Print a line of a task, whole also where tasks run side by side."""
-        with self._printing:
-            sys.stdout.write(f"{task:20} | {line}\n")
-            sys.stdout.flush()
+        try:
+            with self._printing:
+                sys.stdout.write(f"{task:20} | {line}\n")
+                sys.stdout.flush()
+        except OSError:
+            # With the end of the terminal nobody is there to be told, and the stage is still to write its checkpoint.
+            if self.signal is None:
+                raise
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
         """As a signal handler: stop what runs, by SIGTERM so that checkpoints stay; a second signal kills."""
-        patience = self._grace if self.signal is None else 0
+        now = time.monotonic()
+        # timeout(1) sends one signal twice, to the process and to its group.
+        if now - self._asked < SAME:
+            return
+        patience, self._asked = self._grace if self.signal is None else 0, now
         self.signal = self.signal or signum
         # Not here: the interrupted code may be in the middle of a talk with the engine, or hold the lock.
         threading.Thread(target=self._stop, args=(list(self._running), patience)).start()

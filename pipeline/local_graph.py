@@ -60,14 +60,14 @@ class Graph:
             self.executors: dict[str, dict[str, Any]] = self.spec["deploymentSpec"]["executors"]
             self.parameters: dict[str, Any] = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
             self.tasks = list(self._walk(self.spec["root"], optional=False))
-        except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
+            platform = (documents[1] if len(documents) > 1 else None) or {}
+            self._kubernetes: dict[str, dict[str, Any]] = (
+                platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+            )
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{package} is no compiled graph ({error!r}); python -m pipeline compile writes one"
             ) from None
-        platform = documents[1] if len(documents) > 1 else {}
-        self._kubernetes: dict[str, dict[str, Any]] = (
-            platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
-        )
         components = [task.component for task in self.tasks]
         # kfp's local runner puts the outputs of a task where the name of its component says.
         if twice := {name for name in components if components.count(name) > 1}:

@@ -75,7 +75,7 @@ class Tasks:
     def __init__(
         self, graph: Graph, containers: Containers, *, raw: Path | None, work: Path, limits: Limits, gpus: bool
     ) -> None:
-        self._graph, self._containers = graph, containers
+        self._graph, self.containers = graph, containers
         self._raw, self._work, self._limits, self._gpus = raw, work, limits, gpus
         self.done: list[Done] = []
 
@@ -95,16 +95,18 @@ class Tasks:
             **given: Any,  # noqa: ANN401 (kfp's own)
         ) -> Outcome:
             name = _name(component_name, pipeline_resource_name)
-            if self._containers.signal is not None:
+            if self.containers.signal is not None:
                 return {}, status.Status.FAILURE
             resource = executor_input_utils.get_local_task_resource_name(component_name)
             root = Path(executor_input_utils.construct_local_task_root(pipeline_root, pipeline_resource_name, resource))
-            # A second attempt must not be taken for a success by what the first one left.
-            shutil.rmtree(root, ignore_errors=True)
-            self._own(root, below=Path(pipeline_root))
-            given["runner"] = local.DockerRunner(**self._settings(name, component_spec.executor_label, root))
             outputs, fault, began = {}, "", time.monotonic()
             try:
+                # A second attempt must not be taken for a success by what the first one left.
+                self.containers.ended.pop(name, None)
+                if root.exists():
+                    shutil.rmtree(root)
+                self._own(root, below=Path(pipeline_root))
+                given["runner"] = local.DockerRunner(**self._settings(name, component_spec.executor_label, root))
                 outputs, state = run(
                     component_name=component_name,
                     component_spec=component_spec,
@@ -113,14 +115,14 @@ class Tasks:
                     **given,
                 )
                 if state is not status.Status.SUCCESS:
-                    fault = str(self._containers.ended.get(name, "it was not started"))
+                    fault = str(self.containers.ended.get(name, "it was not started"))
             except FAULTS as error:
                 fault = f"{type(error).__name__}: {error}"
             fault = fault or _missing(component_spec.output_definitions, outputs)
             artifacts = {port: Path(str(made.uri)) for port, made in outputs.items() if isinstance(made, dsl.Artifact)}
             self.done.append(Done(name, component_name, time.monotonic() - began, fault, artifacts))
             if fault:
-                self._containers.say(name, f"failed: {fault}")
+                self.containers.say(name, f"failed: {fault}")
                 return {}, status.Status.FAILURE
             return outputs, status.Status.SUCCESS
 

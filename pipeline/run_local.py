@@ -16,19 +16,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import docker
-from docker import errors
 from kfp import components, local
 from kfp.local import docker_task_handler, logging_utils, task_dispatcher
 
-from pipeline import InputError
+from pipeline import InputError, local_engine
 from pipeline.arguments import check_arguments
 from pipeline.local_container import Containers
 from pipeline.local_graph import Graph
 from pipeline.local_tasks import RAW, Done, Limits, Tasks
-
-SHARE = 0.75
-"""Of the machine's memory, what a container may use unless --memory says otherwise."""
 
 
 def run_local(
@@ -43,7 +38,7 @@ def run_local(
     retries: bool = False,
     grace: int = 60,
 ) -> int:
-    """Run a compiled graph to its end; the exit status: 0, 1 if a task failed, 130 or 143 when interrupted.
+    """Run a compiled graph to its end; the exit status: 0, 1 if a task failed, 129, 130 or 143 when interrupted.
 
     Args:
         package: The graph, as `compile` writes it.
@@ -64,34 +59,33 @@ def run_local(
     arguments = _arguments(graph, package, given, raw)
     if outputs.exists() and (not outputs.is_dir() or any(outputs.iterdir())):
         raise InputError(f"--outputs {outputs} is there already; remove it, or name another folder")
-    with _engine() as client, _alone(work):
-        for image in graph.images():
-            _check_image(client, image)
-        machine = client.info()
-        gpus = "nvidia" in machine["Runtimes"]
-        limits = Limits(memory or int(SHARE * machine["MemTotal"]), processes)
+    with local_engine.connected() as client, _alone(work), _place(outputs) as made:
         containers = Containers(client, str(work), grace=grace)
-        containers.remove_left_over()
+        with local_engine.told_if_away():
+            for image in graph.images():
+                local_engine.check_image(client, image)
+            machine = client.info()
+            containers.remove_left_over()
+        gpus = "nvidia" in machine["Runtimes"]
+        limits = Limits(local_engine.memory(memory, machine["MemTotal"]), processes)
         tasks = Tasks(graph, containers, raw=raw and raw.absolute(), work=work, limits=limits, gpus=gpus)
         for line in graph.not_given(gpus=gpus, retries=retries):
             print(f"not given here: {line}")
         root = work / "runs" / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
-        doubts = _play(graph.text(retries=retries), arguments, root, tasks, containers)
-        # Of a task that was tried again the last attempt counts.
-        last = list({task.name: task for task in tasks.done}.values())
-        faults = [f"{task.name}: {task.fault}" for task in last if task.fault] or doubts
-        if not faults and containers.signal is None:
-            faults = [f"did not run: {name}" for name in graph.left_out({task.component for task in tasks.done})]
-        print(table(graph, tasks.done))
-        if containers.signal is not None:
-            print(f"interrupted; checkpoints are in {work / 'claims'}, and the same command goes on from them")
-            return 128 + containers.signal
-        if faults:
-            print(f"failed: {faults[0]}\nwhat was made until then is in {root}")
-            return 1
-        _hand_over(last, outputs)
-        shutil.rmtree(root)
-        print(f"outputs are in {outputs}")
+        # To the very end: half of the outputs would be in the way of the next run.
+        with _stopped_by_signals(containers):
+            doubts = _play(graph.text(retries=retries), arguments, root, tasks)
+            print(table(graph, tasks.done))
+            if containers.signal is not None:
+                print(f"interrupted; checkpoints are in {work / 'claims'}, and the same command goes on from them")
+                return 128 + containers.signal
+            # Of a task that was tried again the last attempt counts.
+            last = list({task.name: task for task in tasks.done}.values())
+            if fault := _fault(graph, last, doubts) or _hand_over(last, made, outputs):
+                print(f"failed: {fault}\nwhat was made until then is in {root}")
+                return 1
+            shutil.rmtree(root)
+            print(f"outputs are in {outputs}")
     return 0
 
 
@@ -118,25 +112,14 @@ def _arguments(graph: Graph, package: Path, given: Mapping[str, Any], raw: Path 
 
 
 @contextlib.contextmanager
-def _engine() -> Iterator[docker.DockerClient]:
-    where = os.environ.get("DOCKER_HOST", "unset")
-    try:
-        client = docker.from_env()
-    except errors.DockerException as error:
-        raise InputError(
-            f"no container engine answers ({error}); DOCKER_HOST is {where}; start Docker, or set it"
-        ) from None
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-@contextlib.contextmanager
 def _alone(work: Path) -> Iterator[None]:
     """Hold a folder of runs for this run alone."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / ".lock").open("w") as file:
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"--work {work}: {error.strerror}; name a folder that can be written") from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -146,17 +129,37 @@ def _alone(work: Path) -> Iterator[None]:
         yield
 
 
-def _check_image(client: docker.DockerClient, image: str) -> None:
+@contextlib.contextmanager
+def _place(outputs: Path) -> Iterator[Path]:
+    """A folder beside that of outputs to gather them in: whether it can be written is known before anything has run."""
+    # One that is there may be the root of another file system, which nothing can be renamed to.
+    made = outputs if outputs.exists() else outputs.with_name(f".partial-{os.getpid()}.{outputs.name}")
     try:
-        client.images.get(image)
-    except errors.ImageNotFound:
-        raise InputError(
-            f"image {image} is not on this machine, and run-local pulls nothing; build it (make images), pull it, or "
-            "name others with --small-image and --large-image"
-        ) from None
+        made.mkdir(parents=True, exist_ok=made == outputs)
+    except OSError as error:
+        raise InputError(f"--outputs {outputs}: {error.strerror}; name a folder that can be written") from None
+    if not os.access(made, os.W_OK | os.X_OK):
+        raise InputError(f"--outputs {outputs} cannot be written; name another folder")
+    try:
+        yield made
+    finally:
+        # What could not be put in its place is kept.
+        if made != outputs:
+            with contextlib.suppress(OSError):
+                made.rmdir()
 
 
-def _play(text: str, arguments: Mapping[str, Any], root: Path, tasks: Tasks, containers: Containers) -> list[str]:
+@contextlib.contextmanager
+def _stopped_by_signals(containers: Containers) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            # nohup has a command ignore the end of its terminal.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                held.callback(signal.signal, number, signal.signal(number, containers.stop))
+        yield
+
+
+def _play(text: str, arguments: Mapping[str, Any], root: Path, tasks: Tasks) -> list[str]:
     """Run a graph by kfp's local runner; what that runner itself had to complain of."""
     doubts = _Doubts()
     with contextlib.ExitStack() as held:
@@ -165,7 +168,7 @@ def _play(text: str, arguments: Mapping[str, Any], root: Path, tasks: Tasks, con
         warnings.filterwarnings("ignore", message="Task .* have no effect", category=UserWarning)
         run_task = tasks.around(task_dispatcher.run_single_task_implementation)
         for module, name, ours in (
-            (docker_task_handler, "run_docker_container", containers.run),
+            (docker_task_handler, "run_docker_container", tasks.containers.run),
             (task_dispatcher, "run_single_task_implementation", run_task),
             # These replace print and the handlers of logging, and leave them replaced after a parallel loop.
             (logging_utils, "local_logger_context", contextlib.nullcontext),
@@ -174,8 +177,6 @@ def _play(text: str, arguments: Mapping[str, Any], root: Path, tasks: Tasks, con
         ):
             held.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, ours)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            held.callback(signal.signal, number, signal.signal(number, containers.stop))
         logging.getLogger().addHandler(doubts)
         held.callback(logging.getLogger().removeHandler, doubts)
         space = root / "workspace"
@@ -184,7 +185,7 @@ def _play(text: str, arguments: Mapping[str, Any], root: Path, tasks: Tasks, con
         pipeline = components.load_component_from_text(text)
         try:
             pipeline(**arguments)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             doubts.found.append(str(error))
     return doubts.found
 
@@ -205,11 +206,24 @@ class _Doubts(logging.Handler):
             logging.lastResort.handle(record)
 
 
-def _hand_over(done: list[Done], outputs: Path) -> None:
-    """Move outputs to their place, by stage and port."""
-    for task in done:
-        name, *loops = task.name.replace("]", "").split("[")
-        for port, path in task.artifacts.items():
-            place = Path(outputs, name.replace("-", "_"), *loops, port)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, place)
+def _fault(graph: Graph, done: list[Done], doubts: list[str]) -> str:
+    """What went wrong first; empty if nothing did."""
+    faults = [f"{task.name}: {task.fault}" for task in done if task.fault] or doubts
+    faults = faults or [f"did not run: {name}" for name in graph.left_out({task.component for task in done})]
+    return faults[0] if faults else ""
+
+
+def _hand_over(done: list[Done], made: Path, outputs: Path) -> str:
+    """Gather outputs by stage and port, and put them in their place all at once; what hindered it, empty if nothing."""
+    try:
+        for task in done:
+            name, *loops = task.name.replace("]", "").split("[")
+            for port, path in task.artifacts.items():
+                place = Path(made, name.replace("-", "_"), *loops, port)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, place)
+        if made != outputs:
+            made.rename(outputs)
+    except OSError as error:
+        return f"--outputs {outputs}: {error.strerror}; the rest is in {made}"
+    return ""

@@ -1,17 +1,12 @@
 """What differs from cluster to cluster: images, volumes, machines. Read from a profile, and fixed when compiled.
 
-A profile is a YAML file with the fields of `Site`; pipeline/profiles holds some to begin from. What it does not name
-has its default, and what it names wrongly is refused.
+What Kubernetes would refuse when the first pod starts, or kfp while it compiles, is refused here, by the field's name.
 """
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from pipeline import InputError, nearest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 STAGES = ("ingest", "synthesize", "train_inverse", "train_segmentation", "evaluate", "export")
 """Names of the stages, in the order in which they run."""
@@ -21,14 +16,33 @@ CHECKPOINTS = "/checkpoints"
 """Where the claim for checkpoints is mounted; an argument of the pipeline may name a folder below it."""
 MOST_GPUS = {"evaluate": 1, "export": 1}
 """GPUs that the others can use; none where there is none here."""
+TAKEN = (CHECKPOINTS, "/dev/shm", "/app", "/opt", "/gcs", "/s3", "/minio", "/oci", "/kfp-launcher")
+"""Paths in a container that are the graph's, the images' or those of Kubeflow's launcher."""
 
 Stage = Literal["ingest", "synthesize", "train_inverse", "train_segmentation", "evaluate", "export"]
 
+IMAGE = r"([A-Za-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+
+
+def _written(pattern: str, example: str) -> AfterValidator:
+    """Holds a text against what Kubernetes takes."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"not as Kubernetes takes it; write it like {example}")
+        return text
+
+    return AfterValidator(check)
+
 
 def _pinned(image: str) -> str:
+    if not re.fullmatch(IMAGE, image, re.ASCII):
+        raise ValueError(f"{image!r} is no name of an image; write it like quay.io/me/small:0.1.0")
     # The last colon may also stand before a port.
     tag = re.search(r"^[^@]+:([^/:@]+)$", image)
-    if not re.search(r"@sha256:[0-9a-f]{64}$", image) and (tag is None or tag[1] == "latest"):
+    if "@sha256:" not in image and (tag is None or tag[1] == "latest"):
         raise ValueError(
             f"the image {image} has neither a digest nor a tag of its own, and Kubeflow's cache goes by the name: "
             f"write {image.removesuffix(':latest')}@sha256:... or a tag that is never used again, such as :0.1.0"
@@ -37,10 +51,23 @@ def _pinned(image: str) -> str:
 
 
 Image = Annotated[str, AfterValidator(_pinned)]
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGTPE]i?)?$")]
-"""As Kubernetes writes it: 500m, 4, 16Gi."""
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+Cpus = Annotated[str, _written(r"\d+m|\d+(\.\d+)?", "500m or 4")]
+Memory = Annotated[str, _written(r"\d+(Ki|[MGTPE]i?)?", "512Mi or 16Gi")]
+"""Whole, as kfp wants it."""
+Count = Annotated[int, Field(le=1000)]
+"""Of pods, GPUs or tries; more is a slip of the hand."""
+Name = Annotated[str, _written(NAME, "inverseform-checkpoints")]
 """Of something in Kubernetes."""
+Labels = dict[
+    Annotated[str, _written(rf"({NAME}/)?{WORD}", "nvidia.com/gpu.product")],
+    Annotated[str, _written(rf"({WORD})?", "NVIDIA-A100-SXM4-80GB")],
+]
+"""Of nodes."""
+Variables = dict[
+    Annotated[str, _written(r"[-.\w]+", "access-key")], Annotated[str, _written(r"[A-Za-z_]\w*", "AWS_ACCESS_KEY_ID")]
+]
+"""Environment variable by key of a secret."""
+MountPath = Annotated[str, _written(r"(/[^/:\s]+)+", "/camvid")]
 
 
 class Fields(BaseModel):
@@ -57,14 +84,19 @@ class Toleration(Fields):
     value: str | None = None
     effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"] | None = None
 
+    @model_validator(mode="after")
+    def _whole(self) -> "Toleration":
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError(f"the toleration of {self.key} has a value, which Exists takes none of; write Equal")
+        return self
+
 
 class Secret(Fields):
     """A Kubernetes Secret in every stage: its keys as environment variables, or all of it as files."""
 
     name: Name
-    env: dict[str, str] = {}
-    """Environment variable by key of the secret."""
-    mount_path: str | None = Field(default=None, pattern="^/")
+    env: Variables = {}
+    mount_path: MountPath | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "Secret":
@@ -77,14 +109,14 @@ class Volume(Fields):
     """A PersistentVolumeClaim in every stage, with the data set on it, say."""
 
     claim: Name
-    mount_path: str = Field(pattern="^/")
+    mount_path: MountPath
 
 
 class Accelerator(Fields):
     """What a GPU is called, and where such nodes are."""
 
-    resource: str = "nvidia.com/gpu"
-    node_selector: dict[str, str] = {}
+    resource: Annotated[str, _written(rf"{NAME}/{WORD}", "nvidia.com/gpu")] = "nvidia.com/gpu"
+    node_selector: Labels = {}
     """Labels of the nodes, by which a type of GPU is chosen."""
     tolerations: tuple[Toleration, ...] = Field(default=(), strict=False)
 
@@ -92,12 +124,12 @@ class Accelerator(Fields):
 class Needs(Fields):
     """What a stage asks of the cluster; requests without limits, so that it may use what is idle."""
 
-    cpu: Quantity
-    memory: Quantity
-    gpus: int = Field(default=0, ge=0)
-    retries: int = Field(default=2, ge=0)
+    cpu: Cpus
+    memory: Memory
+    gpus: Count = Field(default=0, ge=0)
+    retries: Count = Field(default=2, ge=0)
     """How often it is tried again: up to 5 times after 1, 2, 4, 8 and 16 minutes, more often after a minute each."""
-    shared_memory: Quantity | None = None
+    shared_memory: Memory | None = None
     """Size of /dev/shm, which counts as memory of the pod; 64 MB where there is none."""
 
 
@@ -117,9 +149,9 @@ NEEDS: dict[Stage, dict[str, Any]] = {
 class FanOut(Fields):
     """How the shards of a stage are spread over pods."""
 
-    pods: int = Field(default=4, ge=1)
+    pods: Count = Field(default=4, ge=1)
     """1: the stage makes all of them itself."""
-    at_once: int = Field(default=4, ge=1)
+    at_once: Count = Field(default=4, ge=1)
 
 
 class Site(Fields):
@@ -134,7 +166,7 @@ class Site(Fields):
     ingest: FanOut = FanOut()
     synthesize: FanOut = FanOut()
     accelerator: Accelerator = Accelerator()
-    node_selector: dict[str, str] = {}
+    node_selector: Labels = {}
     """Labels of the nodes for all stages."""
     tolerations: tuple[Toleration, ...] = Field(default=(), strict=False)
     secrets: tuple[Secret, ...] = Field(default=(), strict=False)
@@ -166,49 +198,13 @@ class Site(Fields):
                 )
         return self
 
-
-def load_profile(profile: Path, **changes: str | None) -> Site:
-    """The site of a profile, with some of its fields replaced, those that are not None.
-
-    Raises:
-        InputError: It is no profile; the message names each field that is wrong.
-    """
-    try:
-        document = yaml.safe_load(profile.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{profile} is not YAML: {error}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{profile} holds no fields; begin from one of pipeline/profiles")
-    try:
-        return Site.model_validate(document | {name: value for name, value in changes.items() if value is not None})
-    except ValidationError as error:
-        lines = "".join(f"\n- {_told(one)}" for one in error.errors())
-        raise InputError(f"{profile} is not a profile:{lines}") from None
-
-
-def _told(error: Any) -> str:  # noqa: ANN401 (pydantic's)
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        *outer, wrong = error["loc"]
-        known = list(_fields(outer))
-        return f"{place} is not a setting; " + (f"did you mean {nearest(str(wrong), known)}?" if known else "remove it")
-    if error["type"] == "literal_error" and error["loc"][-1] == "[key]":
-        return f"{place.removesuffix('.[key]')} is not a stage; did you mean {nearest(str(error['input']), STAGES)}?"
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {said} (it is {error['input']!r})" if place else said
-
-
-def _fields(place: list[Any]) -> list[str]:
-    """Names of the fields at a place of the profile."""
-    # The innermost comes first: what holds it is named like fields that are elsewhere.
-    kinds: dict[str, type[Fields]] = {
-        "tolerations": Toleration,
-        "stages": Needs,
-        "secrets": Secret,
-        "volumes": Volume,
-        "accelerator": Accelerator,
-        "ingest": FanOut,
-        "synthesize": FanOut,
-    }
-    kind = next((kind for name, kind in kinds.items() if name in place), Site)
-    return list(kind.model_fields)
+    @model_validator(mode="after")
+    def _apart(self) -> "Site":
+        paths = [secret.mount_path for secret in self.secrets if secret.mount_path]
+        paths += [volume.mount_path for volume in self.volumes]
+        for path in paths:
+            if path in TAKEN or paths.count(path) > 1:
+                raise ValueError(
+                    f"mount_path {path} is there twice, or is none of yours: {', '.join(TAKEN)}; name another"
+                )
+        return self

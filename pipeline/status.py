@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pipeline.endpoint import Kubeflow, LostContact, Refused
+from pipeline import InputError
+from pipeline.endpoint import Kubeflow, LostContact
 
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "ERROR")
 """Those of Kubeflow's states that nothing follows; PAUSED, say, is none of them."""
@@ -84,29 +85,29 @@ def wait(
         say: Takes a line of progress.
 
     Raises:
+        InputError: It was refused at the first look.
         LostContact: Of a run that goes on by itself: after `timeout`, or with the endpoint away.
     """
     begun = seen = time.monotonic()
     known: dict[str, str] = {}
+    met = False
     while True:
         try:
             now = look(kubeflow, run)
-            seen = time.monotonic()
+            seen, met = time.monotonic(), True
             for task in now.tasks:
                 if known.get(task.id) != task.state:
                     known[task.id] = task.state
                     say(f"{time.strftime('%H:%M:%S')}  {task.name}  {task.state}")
             if now.state in ENDED:
                 return now
-        except Refused as error:
-            if not known:
+        except (LostContact, InputError) as error:
+            # What is refused at first was never right. Later a token ran out, say, and its file is being renewed.
+            if isinstance(error, InputError) and not met:
                 raise
-            # A token ran out, say: nothing that is wrong with the run.
-            raise LostContact(f"{error}; lost sight of run {run}, which goes on by itself") from None
-        except LostContact as error:
             if time.monotonic() - seen >= lost_seconds:
                 raise LostContact(f"{error}; lost sight of run {run}, which goes on by itself") from None
-            say(f"{time.strftime('%H:%M:%S')}  no answer, asking again: {error}")
+            say(f"{time.strftime('%H:%M:%S')}  asking again: {error}")
         if timeout is not None and time.monotonic() - begun >= timeout:
             raise LostContact(f"run {run} had not ended after --timeout {timeout:g} seconds; it goes on by itself")
         time.sleep(seconds)

@@ -5,6 +5,7 @@ is never sent twice on the chance that it did not arrive: each carries a mark of
 """
 
 import json
+import os
 import re
 import time
 import uuid
@@ -15,8 +16,8 @@ from typing import Any
 import kfp_server_api
 from kfp import compiler
 
-from pipeline import InputError
-from pipeline.arguments import check_arguments, check_cron, documents
+from pipeline import InputError, cron
+from pipeline.arguments import check_arguments, documents
 from pipeline.endpoint import Endpoint, Kubeflow, LostContact, Refused, TimedOut
 from pipeline.graph import pipeline
 from pipeline.site import Site
@@ -34,7 +35,8 @@ def compile_graph(package: Path, *, site: Site, defaults: Mapping[str, str]) -> 
         raise InputError(f"-o {package}: the name must end in .yaml; type -o {package.with_suffix('.yaml')}")
     if not package.parent.is_dir():
         raise InputError(f"-o {package}: there is no folder {package.parent}; make it, or type -o {package.name}")
-    partial = package.with_name(f".partial.{package.name}")
+    # A name of its own: two may be writing the same file.
+    partial = package.with_name(f".partial-{os.getpid()}.{package.name}")
     try:
         compiler.Compiler().compile(pipeline(site), str(partial), pipeline_parameters=dict(defaults))
         partial.replace(package)
@@ -93,7 +95,7 @@ def submit(
 
 
 def schedule(
-    endpoint: Endpoint, package: Path, given: Mapping[str, str], *, cron: str, experiment: str, name: str | None = None
+    endpoint: Endpoint, package: Path, given: Mapping[str, str], *, times: str, experiment: str, name: str | None = None
 ) -> str:
     """Have the graph run at fixed times, one run at a time and none for times that were missed; the schedule's id.
 
@@ -103,12 +105,12 @@ def schedule(
         endpoint: Where to.
         package: The compiled graph.
         given: Arguments of the pipeline.
-        cron: When: second, minute, hour, day of the month, month, day of the week.
+        times: When: second, minute, hour, day of the month, month, day of the week.
         experiment: Name of the experiment; made if there is none.
         name: Of the schedule; there is one of a name in an experiment.
     """
     check_arguments(given, package)
-    check_cron(cron)
+    cron.check(times)
     kubeflow = Kubeflow(endpoint)
     job = _job(kubeflow, package, given, experiment, name or "inverseform", cached=False)
     body = kfp_server_api.V2beta1RecurringRun(
@@ -117,7 +119,7 @@ def schedule(
         max_concurrency="1",
         no_catchup=True,
         mode=kfp_server_api.RecurringRunMode.ENABLE,
-        trigger=kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=cron)),
+        trigger=kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=times)),
     )
 
     def present() -> list[Any]:
@@ -185,12 +187,16 @@ def _send(kubeflow: Kubeflow, send: Callable[[], str], arrived: Callable[[], str
             # An endpoint that keeps silent may still be at work on it: from then on we only look.
             if not silent:
                 return send()
+        except KeyboardInterrupt as error:
+            error.add_note(f"whether it arrived is not known: look there ({kubeflow.endpoint.host})")
+            raise
         except LostContact as error:
             lost, silent = error, isinstance(error, TimedOut)
         time.sleep(pause * 2**attempt)
         try:
             found = arrived()
-        except LostContact as error:
+        # A refusal, too: of the token, which may have run out since.
+        except (LostContact, InputError) as error:
             raise LostContact(f"{error}; whether it started is not known: look there") from None
         if found is not None:
             return found

@@ -6,14 +6,16 @@ before is copied there, and what comes out is copied back, or evaluated from the
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline import InputError, nearest
-from pipeline.site import CHECKPOINTS, TRAININGS, Site
+from pipeline.site import CHECKPOINTS, NAME, TRAININGS, Site
 
 DATA = "/data"
 """Where the claim for inputs and outputs is mounted."""
+MOST_NODES = 1000
 
 
 class Ports(NamedTuple):
@@ -53,14 +55,26 @@ def train_job(
         runtime: Name of the ClusterTrainingRuntime; its job and container have to be called node, as Kubeflow's own.
 
     Raises:
-        InputError: The stage is no training, or an input has another name.
+        InputError: The stage is no training, an input has another name, or Kubernetes would not take the rest.
     """
     if stage not in TRAININGS:
         raise InputError(
             f"{stage} is no training, and one node is enough for it; did you mean {nearest(stage, TRAININGS)}?"
         )
-    if nodes < 1:
-        raise InputError(f"nodes is {nodes}; a training needs 1 at least")
+    if not 1 <= nodes <= MOST_NODES:
+        raise InputError(f"--nodes {nodes}: a training has from 1 to {MOST_NODES}; type --nodes 2, say")
+    for flag, name in (("--data", claim), ("--runtime", runtime)):
+        if not re.fullmatch(NAME, name):
+            raise InputError(
+                f"{flag} {name!r} is no name in Kubernetes; it has small letters, digits, hyphens and dots"
+            )
+    for folder in (outputs or stage, *(inputs or {}).values()):
+        if not re.fullmatch(r"[^/\s]+(/[^/\s]+)*", folder) or ".." in folder.split("/"):
+            raise InputError(
+                f"{folder!r} is no folder on the claim {claim}; type it from the root of that on, like a/b"
+            )
+    if DATA in {volume.mount_path for volume in site.volumes}:
+        raise InputError(f"volumes: a TrainJob has {claim} at {DATA}; name another mount_path in the profile")
     needs = site.needs(stage)
     accelerators = {site.accelerator.resource: str(needs.gpus)} if needs.gpus else {}
     task = _executor_input(stage, settings, dict(inputs or {}), outputs or stage)

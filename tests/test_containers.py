@@ -1,5 +1,6 @@
 """How the images are built, as far as that needs no engine; what is in them is asked by `make test-containers`."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -164,3 +165,27 @@ def test_a_base_needs_its_tool(path, monkeypatch):
     monkeypatch.setenv("INVERSEFORM_CACHE", str(path / "cache"))
     with pytest.raises(engine.NoEngine, match=r"no mmdebstrap on the path; .* --base-image"):
         debian.tar()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["medium"], "medium is no image; type small or large, or nothing for both"),
+        (["--tag", "a b"], "argument --tag: 'a b' is no tag, which has letters"),
+        (["--tag", ""], "argument --tag: '' is no tag"),
+    ],
+)
+def test_what_is_typed_wrongly_is_told_before_anything_is_built(typed, message, path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build.main(typed)
+    assert message in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written_is_no_traceback(path, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INVERSEFORM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(build, "engine", lambda: contextlib.nullcontext("unix:///nowhere"))
+    command(path / "mmdebstrap", "exit 0")
+    with pytest.raises(SystemExit, match="1"):
+        build.main(["small"])
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/file: File exists; see {tmp_path}/file")

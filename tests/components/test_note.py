@@ -46,6 +46,13 @@ def test_the_note_is_an_artifact_and_stands_in_the_log(tmp_path, spelt):
     assert told["artifacts"]["note"]["artifacts"][0]["uri"] == str(tmp_path / "deep" / "note")
 
 
+@pytest.mark.parametrize("status", ["null", [], None])
+def test_a_status_that_is_none_is_noted_as_unknown(tmp_path, status):
+    done = run(tmp_path, status)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "deep" / "note").read_text().startswith("# The run ended: unknown\n")
+
+
 def test_another_executor_input_is_refused(tmp_path):
     done = run(tmp_path, "no JSON")
     assert done.returncode == 2 and done.stderr.startswith("error: ")

@@ -93,8 +93,12 @@ class Sandbox:
             running.remove()
             raise
 
-    def start(self, stage, inputs, *, memory="2g", out=None, writable=True):
-        """Start a stage on read-only inputs by port; outputs go to a folder that its user may write, or may not."""
+    def start(self, stage, inputs, *, memory="2g", out=None, writable=True, room=None):
+        """Start a stage on read-only inputs by port.
+
+        Outputs go to a folder that its user may write, or may not; with `room`, to a disk of so much, such as 300k,
+        that is gone with the container.
+        """
         number = next(self.numbers)
         name = f"inverseform-{os.getpid()}-{number}"
         out = out or self.folder / f"{number}-{stage}"
@@ -106,7 +110,8 @@ class Sandbox:
         arguments = [word for port, path in places for word in (f"--{port.replace('_', '-')}", path)]
         command = [
             client(), "run", f"--name={name}", *SHUT_IN, f"--memory={memory}", f"--memory-swap={memory}", *mounts,
-            f"--volume={out}:/out", self.images["small" if stage in SMALL else "large"],
+            f"--tmpfs=/out:mode=1777,size={room}" if room else f"--volume={out}:/out",
+            self.images["small" if stage in SMALL else "large"],
             "python", "-m", f"components.{stage}", *arguments,
         ]  # fmt: skip
         process = subprocess.Popen(

@@ -68,6 +68,29 @@ def test_a_command_is_run_with_an_engine_and_its_status_is_passed_on(host):
     script = "import os, sys; sys.exit(7 if os.environ.get('DOCKER_HOST') else 1)"
     command = [sys.executable, "-m", "containers.engine", sys.executable, "-c", script]
     assert subprocess.run(command, cwd=ROOT, env={**os.environ, "DOCKER_HOST": host}).returncode == 7
+    for wrong in ([], ["no-such-command"]):
+        done = subprocess.run([*command[:3], *wrong], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and "type python -m containers.engine docker images" in done.stderr
     nowhere = {**os.environ, "DOCKER_HOST": "unix:///nowhere"}
     done = subprocess.run(command, cwd=ROOT, env=nowhere, capture_output=True, text=True)
     assert done.returncode == 3 and "nobody answers" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_has_its_engine_until_it_has_ended(number, host):
+    script = (
+        "import signal, sys, time\n"
+        "def stop(*_): time.sleep(1.5); print('ended in peace', flush=True); sys.exit(9)\n"
+        "for each in (signal.SIGINT, signal.SIGTERM): signal.signal(each, stop)\n"
+        "print('waiting', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-m", "containers.engine", sys.executable, "-c", script]
+    environment = {**os.environ, "DOCKER_HOST": host}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        assert run.stdout.readline() == "waiting\n"
+        # Ctrl-C goes to all processes of a terminal, and what a supervisor sends to the first alone.
+        (os.killpg if number == signal.SIGINT else os.kill)(run.pid, number)
+        assert run.stdout.read() == "ended in peace\n"
+    assert run.returncode == 9

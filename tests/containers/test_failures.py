@@ -5,6 +5,7 @@ import time
 import pytest
 
 from inverseform import weights
+from tests.drawn import ROOT
 
 
 def ended_after(seconds, sandbox, inputs):
@@ -54,6 +55,14 @@ def test_bad_settings_are_refused_by_their_name_with_status_2(sandbox, stages, t
     assert ended.status == 2, ended.said
     assert f"{stage}.wrkers" in ended.said and "Traceback" not in ended.said
     assert not any(ended.out.iterdir())
+
+
+def test_a_full_disk_is_told_and_ends_the_stage(sandbox, tmp_path):
+    # Again and again: in the Python of the images, what is being sent to a process that has ended can wait for ever.
+    for _ in range(3):
+        ended = sandbox.run("ingest", {"params": ROOT / "params.yaml", "raw": tmp_path}, room="300k")
+        assert ended.status == 2 and "the disk is full; free some space" in ended.said, ended.said
+        assert "Traceback" not in ended.said
 
 
 def test_input_that_is_no_store_is_refused_by_its_path_with_status_2(sandbox, settings, tmp_path):

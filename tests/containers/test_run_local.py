@@ -200,7 +200,7 @@ def test_a_second_attempt_that_succeeds_counts(tmp_path, images, capsys):
     assert (tmp_path / "work" / "outputs" / "second" / "made").read_text() == "made"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_interrupted_it_stops_the_container_and_leaves_with_the_signal(number, tmp_path, images, client):
     code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('checkpoint written')))\n" + graphs.WAITS
     package = graphs.two(tmp_path / "graph.yaml", images["small"], code)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.executor import MOUNTS
 from pipeline import InputError
-from pipeline.arguments import as_json, check_address, check_arguments, check_cron, differences, documents, sections
+from pipeline.arguments import SCHEMES, as_json, check_address, check_arguments, differences, documents, sections
 from pipeline.site import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,9 @@ def test_settings_of_another_name_take_the_place_of_the_old_ones(params):
         ('{"evaluate": {"network": {"rat": 2}}}', "evaluate.network.rat is not .* did you mean rate?"),
         ("{'evaluate': 1}", "is not JSON"),
         ("[]", "is not by stage"),
+        ('{"evaluate": 3}', "--overrides: evaluate is 3, and needs settings by name"),
+        ('{"evaluate": null}', "--overrides: evaluate is None, and needs settings by name"),
+        ("[" * 9999, "is not JSON"),
     ],
 )
 def test_a_wrong_override_is_named_with_the_nearest_right_one(overrides, message, params):
@@ -78,12 +82,25 @@ def test_a_wrong_override_is_named_with_the_nearest_right_one(overrides, message
         (b"\xff\xfe\x00", "is not YAML"),
         (b"- ingest", "holds no sections"),
         (b"ingest: {}", "no section synthesize, train_inverse"),
+        (b"ingest: {}\ningest: {}", "ingest is there twice"),
+        (
+            ", ".join(f"{stage}: {{}}" for stage in (*STAGES, "ingst")).join("{}").encode(),
+            "ingst is not a section; did",
+        ),
+        (", ".join(f"{stage}: 3" for stage in STAGES).join("{}").encode(), "ingest is 3, and needs settings by name"),
     ],
 )
 def test_a_damaged_settings_file_is_named(content, message, params):
     params.write_bytes(content)
     with pytest.raises(InputError, match=f"params.yaml.*{message}"):
         sections(params)
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", "!!set {a}", "&ONE [*ONE]", "!!binary aGk="])
+def test_what_json_has_no_word_for_is_refused(value, params):
+    params.write_text("\n".join(f"{stage}: {{seed: {value.replace('ONE', stage)}}}" for stage in STAGES))
+    with pytest.raises(InputError, match=r"the section ingest holds what JSON has no word for: .*; write it as text"):
+        as_json(sections(params))
 
 
 def test_declared_arguments_of_the_right_type_pass(package):
@@ -112,33 +129,33 @@ def test_a_compiled_graph_may_ask_nothing_of_the_cluster(package):
     assert documents(package) == (graph, {"platforms": {}})
 
 
-def test_a_data_set_has_an_address_that_a_cluster_can_read():
-    check_address("s3://bucket/set")
-    for raw in ("data/raw", "/data/raw", "s3:bucket", "s3://", ""):
-        with pytest.raises(InputError, match=f"--raw {raw} is no address"):
-            check_address(raw)
-
-
-@pytest.mark.parametrize("text", ["0 0 3 * * 1", "0 */15 0-6,22 ? * MON-FRI", "59 59 23 31 JAN,DEC 6"])
-def test_times_as_kubeflow_writes_them_pass(text):
-    check_cron(text)
+@pytest.mark.parametrize("raw", ["s3://bucket/set", "gs://b", "minio://b/a set", "oci://host:5000/set", "s3://b/ü@v1"])
+def test_a_data_set_has_an_address_that_a_cluster_can_read(raw):
+    check_address(raw)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("raw", "message"),
     [
-        ("0 3 * * 1", 'has no seconds, with which Kubeflow begins; type --every "0 0 3 '),
-        ("@daily", 'has 1 fields of 6: second, minute, .*type --every "0 0 3 '),
-        ("0 60 3 * * 1", "60 is no minute, which goes from 0 to 59"),
-        ("0 0 3 0 * 1", "0 is no day of the month, which goes from 1 to 31"),
-        ("0 0 3 * * 7", "7 is no day of the week, which goes from 0 to 6"),
-        ("0 0 MON * * *", "MON is no hour"),
-        ("0 0 3 * * $", r"\$ is no day of the week"),
+        *((raw, f"{raw!r} is no address") for raw in ("data/raw", "/data/raw", "s3:bucket", "s3://", "", "file:///a")),
+        ("s3://b/line\nline", "is no address"),
+        ("s3://b/\udcff", "is no address"),
+        ("https://host/set", "Kubeflow fetches nothing by https://; copy it to a store of gs, s3, minio, oci"),
     ],
 )
-def test_other_times_are_refused(text, message):
-    with pytest.raises(InputError, match=f'--every "{re.escape(text)}".*{message}'):
-        check_cron(text)
+def test_any_other_address_is_refused(raw, message):
+    with pytest.raises(InputError, match=f"^--raw .*{re.escape(message)}"):
+        check_address(raw)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated():
+    with pytest.raises(InputError, match=r"^--raw has a user or a password in its s3:// address") as refusal:
+        check_address("s3://key:sesame@bucket/set")
+    assert "sesame" not in str(refusal.value)
+
+
+def test_what_passes_is_what_a_stage_finds():
+    assert set(SCHEMES) == set(MOUNTS)
 
 
 def test_differences_are_the_leaves_that_are_not_the_same():

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.site import load_profile
+from pipeline.profile import load_profile
 from tests.pipeline.compiled_graph import PROFILES, compile_to, dags
 
 

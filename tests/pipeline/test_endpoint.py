@@ -1,14 +1,17 @@
 """How an endpoint is talked to, whatever it does: the message, and how many requests it took."""
 
+import os
+import re
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
 
 from pipeline import InputError
-from pipeline.endpoint import Endpoint, Kubeflow, LostContact, Refused, TimedOut, read_token
+from pipeline.endpoint import Endpoint, Kubeflow, LostContact, Refused, TimedOut
 from tests.pipeline.conftest import count
 
 QUICK = {"answer_seconds": 0.3, "pause": 0.01}
@@ -32,15 +35,6 @@ def test_a_token_file_is_read_anew_for_every_request(kubeflow, tmp_path):
     file.write_text("second\n")
     client.ask(client.runs.run_service_list_runs)
     assert [headers["authorization"] for _, _, headers, _ in kubeflow.requests] == ["Bearer first", "Bearer second"]
-
-
-@pytest.mark.parametrize("text", ["", "two words", "line\nline", "na\u00efve"])
-def test_what_cannot_be_a_token_is_refused_and_not_repeated(text, tmp_path):
-    file = tmp_path / "token"
-    file.write_text(text)
-    with pytest.raises(InputError, match=r"--token-file .*token; |--token-file .*token (holds|is empty)") as refusal:
-        read_token(file)
-    assert not text or text not in str(refusal.value)
 
 
 def test_a_wrong_token_is_refused_at_once_and_not_repeated_in_the_message(kubeflow):
@@ -128,6 +122,37 @@ def test_a_host_that_is_not_there_is_named_within_seconds():
 def test_a_host_without_a_scheme_is_told_what_to_type():
     with pytest.raises(InputError, match=r"--host kfp.example: .*type https://kfp\.example"):
         Kubeflow(Endpoint("kfp.example"))
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("http://[::1", "is no address; type it like http://localhost:8080"),
+        ("http://h:99999", "is no address"),
+        ("http://a b", "is no address"),
+        ("https://kfp.example/pipeline/#/runs", "is the address of a page; type https://kfp.example/pipeline/$"),
+        ("https://kfp.example/?ns=me", "is the address of a page; type https://kfp.example/$"),
+    ],
+)
+def test_a_host_that_can_be_none_is_refused_before_anyone_is_asked(host, message):
+    with pytest.raises(InputError, match=rf"^--host {re.escape(host)} {message}"):
+        Kubeflow(Endpoint(host))
+
+
+def test_a_password_in_the_host_is_refused_and_not_repeated():
+    with pytest.raises(InputError, match=r"^--host has a user or a password in it.*KFP_TOKEN") as refusal:
+        Kubeflow(Endpoint("https://me:sesame@kfp.example"))
+    assert "sesame" not in str(refusal.value)
+
+
+def test_a_token_through_a_pipe_is_read_once_and_kept(kubeflow, tmp_path):
+    os.mkfifo(tmp_path / "token")
+    writing = threading.Thread(target=(tmp_path / "token").write_text, args=("sesame\n",))
+    writing.start()
+    kubeflow.token = "sesame"
+    ask(kubeflow, token_file=tmp_path / "token")
+    writing.join()
+    assert len(kubeflow.requests) == 2
 
 
 def test_a_host_that_is_something_else_is_refused(kubeflow):

@@ -30,11 +30,18 @@ def test_a_wrong_flag_leaves_with_two(capsys):
     assert "--host" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300", "soon"])
 def test_seconds_are_above_zero(seconds, capsys):
     with pytest.raises(SystemExit, match="2"):
         parser(COMMANDS).parse_args(["status", "r0", *HOST, "--poll", seconds])
-    assert "--poll" in capsys.readouterr().err
+    assert f"argument --poll: '{seconds}' is no number above 0 and below 100 millions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("run", ["", "http://kfp.example/#/runs/details/r0", "../experiments", "r 0"])
+def test_a_run_has_an_id(run, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parser(COMMANDS).parse_args(["status", run, *HOST])
+    assert f"{run!r} is no id" in capsys.readouterr().err
 
 
 def test_this_machine_runs_what_make_images_builds_and_a_cluster_what_its_profile_says():

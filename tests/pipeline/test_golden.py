@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.graph import STAGES
-from pipeline.site import load_profile
+from pipeline.profile import load_profile
 from pipeline.submit import compile_graph
 
 GOLDEN = Path(__file__).with_name("golden.yaml")

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from pipeline.graph import STAGES, Site
-from pipeline.site import load_profile
+from pipeline.profile import load_profile
 from tests.pipeline.compiled_graph import (
     CONTROL,
     PARTS,

@@ -11,7 +11,8 @@ import yaml
 
 from pipeline.__main__ import COMMANDS
 from pipeline.flags import parser
-from pipeline.site import NEEDS, Site, load_profile
+from pipeline.profile import load_profile
+from pipeline.site import NEEDS, Site
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "kubeflow.md").read_text()

@@ -100,11 +100,19 @@ def test_what_did_not_run_of_a_graph_without_failures_is_found(branching, done, 
     assert len(found) == len(told) and all(line.startswith(start) for line, start in zip(found, told, strict=True))
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "root: {}", "- 1"])
+@pytest.mark.parametrize(
+    "text", ["", "a: [", "root: {}", "- 1", "{deploymentSpec: {executors: {}}, root: 3}", "[" * 9999]
+)
 def test_another_file_is_refused(text, tmp_path):
     (tmp_path / "graph.yaml").write_text(text)
     with pytest.raises(InputError, match=r"graph\.yaml is no compiled graph.*pipeline compile"):
         Graph(tmp_path / "graph.yaml")
+
+
+def test_an_empty_second_document_asks_for_nothing(tmp_path):
+    package = graphs.one(tmp_path / "graph.yaml", SMALL, "answer()")
+    package.write_text(package.read_text().partition("---\nplatforms")[0] + "---\n")
+    assert Graph(package).wants("exec-only") == Wants({}, {}, None, 0)
 
 
 def test_tasks_whose_outputs_would_meet_are_refused(tmp_path):

@@ -57,7 +57,7 @@ def test_a_task_whose_outputs_are_there_is_done(tasks, tmp_path):
 
 def test_a_task_fails_for_a_status_a_fault_of_the_engine_and_a_missing_output(tasks, tmp_path):
     def status_3(**given):
-        tasks._containers.ended[given["runner"].container_run_args["labels"][TASK]] = Ended(3, out_of_memory=False)
+        tasks.containers.ended[given["runner"].container_run_args["labels"][TASK]] = Ended(3, out_of_memory=False)
         return {}, status.Status.FAILURE
 
     def engine(**_):
@@ -78,9 +78,18 @@ def test_a_task_fails_for_a_status_a_fault_of_the_engine_and_a_missing_output(ta
 
 
 def test_after_a_signal_nothing_is_begun(tasks, tmp_path):
-    tasks._containers.signal = 15
+    tasks.containers.signal = 15
     assert run(tasks, tmp_path, lambda **_: pytest.fail("it was begun")) == ({}, status.Status.FAILURE)
     assert tasks.done == []
+
+
+def test_a_full_disk_fails_the_task_and_not_the_program(tasks, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "claims")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert run(tasks, tmp_path, lambda **_: pytest.fail("it was begun")) == ({}, status.Status.FAILURE)
+    assert "No space left on device: 'claims'" in tasks.done[-1].fault
 
 
 def test_what_an_attempt_left_is_gone_before_the_next(tasks, tmp_path):

@@ -125,6 +125,13 @@ def test_a_submission_that_is_refused_leaves_with_two(kubeflow, capsys):
     assert count(kubeflow, "POST", "/runs") == 1
 
 
+@pytest.mark.parametrize("trouble", [401, 404])
+def test_a_run_that_was_started_is_not_told_as_none_though_it_cannot_be_looked_at(trouble, kubeflow, capsys):
+    kubeflow.plays["GET", "/runs/r0"] = [trouble]
+    assert submission(kubeflow, "--wait") == 3
+    assert capsys.readouterr().err.endswith("; run r0 goes on by itself\n")
+
+
 def test_who_stops_waiting_is_told_that_the_run_goes_on(kubeflow):
     kubeflow.runs.append({"run_id": "r0"})
     task = {"task_id": "t", "display_name": "ingest", "state": "RUNNING"}
@@ -223,6 +230,16 @@ def test_the_token_goes_to_the_endpoint_and_nowhere_else(kubeflow, tmp_path):
     assert not any("sesame" in file.read_text(errors="replace") for file in home.rglob("*") if file.is_file())
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True)])
+def test_a_token_that_others_can_read_is_warned_of(mode, warned, kubeflow, capsys, tmp_path):
+    (tmp_path / "token").write_text("sesame")
+    (tmp_path / "token").chmod(mode)
+    kubeflow.runs.append({"run_id": "r0"})
+    assert status(kubeflow, "r0", "--token-file", str(tmp_path / "token")) == 0
+    told = f"warning: others can read {tmp_path}/token; type chmod 600 {tmp_path}/token\n"
+    assert capsys.readouterr().err == (told if warned else "")
+
+
 def test_a_wrong_token_is_refused(kubeflow, capsys, monkeypatch):
     monkeypatch.setenv("KFP_TOKEN", "barley")
     kubeflow.token = "sesame"
@@ -239,11 +256,13 @@ def test_a_wrong_token_is_refused(kubeflow, capsys, monkeypatch):
         (["compile", "--profile", "params.yaml"], "params.yaml is not a profile"),
         (["compile", "--small-image", "me/small"], "me/small has neither a digest nor a tag"),
         (["train-job", "train_segmentatoin"], "did you mean train_segmentation?"),
+        (["train-job", "train_inverse", "--input", "pairs=a", "pairs=b"], "--input names pairs twice"),
+        (["run-local", "--raw", "", "--work", "nowhere"], "--raw is empty; type --raw FOLDER"),
         (["train-job", "train_inverse", "--input", "pairs"], "--input pairs has no name and folder"),
         (["run-local", "--raw", "nowhere", "--work", "nowhere"], "--raw nowhere: no such file or folder"),
         (["compile", "-o", "nowhere/graph.yaml"], "there is no folder nowhere; make it, or type -o graph.yaml"),
         (["submit", "--host", "kfp.example", "--raw", "s3://x"], "type https://kfp.example"),
-        (["submit", "--host", "https://kfp.example", "--raw", "data/raw"], "--raw data/raw is no address"),
+        (["submit", "--host", "https://kfp.example", "--raw", "data/raw"], "--raw 'data/raw' is no address"),
         (["status", "--host", "https://kfp.example", "r0", "--timeout", "9"], "type --wait too"),
         (["status", "--host", "https://kfp.example", "--ca", "nowhere.pem", "r0"], "nowhere.pem"),
         (["status", "--host", "https://kfp.example", "--token-file", "nowhere", "r0"], "--token-file: No such file"),

@@ -31,7 +31,7 @@ def start(seen, package, settings=SETTINGS, **named):
 
 def plan_weekly(seen, package, **named):
     endpoint = Endpoint(seen.host, answer_seconds=0.3, pause=0.01)
-    return schedule(endpoint, package, SETTINGS, **{"experiment": "trial", "cron": WEEKLY} | named)
+    return schedule(endpoint, package, SETTINGS, **{"experiment": "trial", "times": WEEKLY} | named)
 
 
 def posted(kubeflow, path):
@@ -136,6 +136,14 @@ def test_a_silent_endpoint_may_still_be_at_work_so_nothing_is_sent_again(kubeflo
     assert (count(kubeflow, "POST", "/runs"), count(kubeflow, "GET", "/runs")) == (1, 4)
 
 
+def test_a_refusal_while_it_is_looked_for_does_not_say_that_nothing_was_started(kubeflow, package):
+    kubeflow.plays["POST", "/runs"] = ["drop after"]
+    kubeflow.plays["GET", "/runs"] = [401]
+    with pytest.raises(LostContact, match=r"wants a login.*whether it started is not known"):
+        start(kubeflow, package)
+    assert len(kubeflow.runs) == 1
+
+
 def test_where_it_cannot_even_be_looked_for_that_is_said(kubeflow, package):
     kubeflow.plays["POST", "/runs"] = ["drop"]
     kubeflow.plays["GET", "/runs"] = ["drop"] * 9
@@ -161,7 +169,7 @@ def test_wrong_arguments_never_reach_the_server(kubeflow, package):
     with pytest.raises(InputError, match=r"raw .* is missing"):
         start(kubeflow, package, {name: value for name, value in SETTINGS.items() if name != "raw"})
     with pytest.raises(InputError, match="has no seconds"):
-        plan_weekly(kubeflow, package, cron="0 3 * * 1")
+        plan_weekly(kubeflow, package, times="0 3 * * 1")
     assert kubeflow.requests == []
 
 

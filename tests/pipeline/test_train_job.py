@@ -9,7 +9,8 @@ from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 from components.executor import Executor
 from components.stage import ports
 from pipeline import InputError
-from pipeline.site import TRAININGS, Site, load_profile
+from pipeline.profile import load_profile
+from pipeline.site import TRAININGS, Site
 from pipeline.train_job import PORTS, train_job
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +114,12 @@ def test_every_volume_is_mounted_and_every_mount_has_a_volume():
     ("stage", "changes", "message"),
     [
         ("evaluate", {}, "evaluate is no training, .* did you mean train_"),
-        ("train_inverse", {"nodes": 0}, "nodes is 0; a training needs 1 at least"),
+        ("train_inverse", {"nodes": 0}, "--nodes 0: a training has from 1 to 1000"),
+        ("train_inverse", {"nodes": 10**9}, "--nodes 1000000000: a training has from 1 to 1000"),
+        ("train_inverse", {"claim": "A b"}, "--data 'A b' is no name in Kubernetes"),
+        ("train_inverse", {"runtime": ""}, "--runtime '' is no name in Kubernetes"),
+        ("train_inverse", {"outputs": "../x"}, r"'\.\./x' is no folder on the claim inverseform-data"),
+        ("train_inverse", {"inputs": {"pairs": "/abs"}}, "'/abs' is no folder on the claim"),
         ("train_inverse", {"inputs": {"pair": "x"}}, r"pair is not an input of train_inverse; did you mean pairs\?"),
     ],
 )
