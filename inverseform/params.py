@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from yaml.composer import ComposerError
 
 from inverseform.settings import InputError, Settings
 
@@ -68,10 +69,25 @@ def _parse(text: str, source: str) -> object:
         ) from error
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML without code in it, in which a key that is there twice is an error: else the last would count, silently."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 (its stubs are wrong)
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise ComposerError(None, None, f"{key.value} is there twice", key.start_mark)
+                seen.add(key.value)
+        return node
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
+    # A date that no calendar has is a ValueError, as is what is no UTF-8.
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: is not YAML ({error}); mend it there") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: holds {type(document).__name__}, and needs the sections {', '.join(STAGES)}")

@@ -163,7 +163,9 @@ def test_a_section_that_is_none_is_told(tmp_path, section):
     assert refusal(tmp_path / "params.yaml", "ingest").startswith(f"{tmp_path / 'params.yaml'}: ingest is ")
 
 
-@pytest.mark.parametrize("text", ["seed: [1, 2", "a: b: c", "\t- x", "? [1]\n: 2", "a: \x07"])
+@pytest.mark.parametrize(
+    "text", ["seed: [1, 2", "a: b: c", "\t- x", "? [1]\n: 2", "a: \x07", "a: 2026-13-45", "a: {b: 1, b: 2}"]
+)
 def test_what_is_not_yaml_is_told(tmp_path, text):
     (tmp_path / "params.yaml").write_text(text)
     assert refusal(tmp_path / "params.yaml", "ingest").startswith(f"{tmp_path / 'params.yaml'}: is not YAML (")
