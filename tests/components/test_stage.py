@@ -12,6 +12,7 @@ import pytest
 from components import stage
 from components.stage import Input, Output, Report, Scratch
 from inverseform.settings import Settings
+from tests import foreground
 from tests.drawn import ROOT
 
 TOY = '''
@@ -218,13 +219,7 @@ def start(toy, *arguments, do="write", text="a"):
     command = [sys.executable, "toy.py", *(arguments or OPTIONS)]
     if not arguments:
         command += ["--overrides", json.dumps({"do": do, "text": text})]
-    # What a shell runs in the background ignores SIGINT, and so would all that these tests start.
-    RUNNING.append(
-        subprocess.Popen(
-            command, cwd=toy, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-    )  # fmt: skip
+    RUNNING.append(foreground.started(command, cwd=toy, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True))
     return RUNNING[-1]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import InputError, exit_status
 from pipeline.endpoint import LostContact
+from tests import foreground
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +64,7 @@ def test_who_has_read_enough_is_no_error(tmp_path):
 def test_while_it_asks_it_can_be_ended_and_leaves_no_file(number, kubeflow, tmp_path):
     kubeflow.plays["GET", "/healthz"] = ["hang"]
     command = [sys.executable, "-m", "pipeline", "submit", "--host", kubeflow.host, "--raw", "s3://data/1"]
-    with subprocess.Popen(
+    with foreground.started(
         command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
     ) as run:
         while not kubeflow.requests:
@@ -79,7 +80,7 @@ def test_while_it_asks_it_can_be_ended_and_leaves_no_file(number, kubeflow, tmp_
 def test_while_a_run_is_sent_nobody_knows_whether_it_arrives(kubeflow):
     kubeflow.plays["POST", "/runs"] = ["hang after"]
     command = [sys.executable, "-m", "pipeline", "submit", "--host", kubeflow.host, "--raw", "s3://data/1"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+    with foreground.started(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
         while not kubeflow.runs:
             time.sleep(0.05)
         run.send_signal(signal.SIGINT)

@@ -13,6 +13,7 @@ import yaml
 
 from pipeline import __main__ as command_line
 from pipeline.site import STAGES
+from tests import foreground
 from tests.pipeline.conftest import aside, count
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,12 +138,7 @@ def test_who_stops_waiting_is_told_that_the_run_goes_on(kubeflow):
     task = {"task_id": "t", "display_name": "ingest", "state": "RUNNING"}
     kubeflow.course = [{"state": "RUNNING", "run_details": {"task_details": [task]}}]
     command = [sys.executable, "-m", "pipeline", "status", "r0", "--host", kubeflow.host, "--wait"]
-    # What a shell runs in the background ignores SIGINT, and so would all that these tests start.
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    with process:
+    with foreground.started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         # Seen before the end, through a pipe: progress does not wait for a full buffer.
         assert "ingest  RUNNING" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
