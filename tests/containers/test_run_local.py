@@ -20,6 +20,7 @@ from pipeline import InputError, arguments, submit
 from pipeline.graph import STAGES, Site
 from pipeline.local_graph import Graph
 from pipeline.run_local import run_local
+from tests import foreground
 from tests.containers import graphs, host_stages
 from tests.drawn import ROOT
 
@@ -210,7 +211,7 @@ def test_interrupted_it_stops_the_container_and_leaves_with_the_signal(number, t
         "-c",
         f"import sys; from pathlib import Path; from pipeline.run_local import run_local; {call}",
     ]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
+    with foreground.started(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         told = ""
         for line in run.stdout:
             told += line
